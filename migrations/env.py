@@ -1,0 +1,28 @@
+"""Alembic's environment: run on the connection that `migrations.upgrade` was given, in its transaction."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+
+from db import Base, Json, Real, UtcDateTime
+
+# A revision stands by itself: it must not change its meaning when a type in db.py does.
+_PLAIN = {UtcDateTime: "sa.BigInteger()", Json: "sa.Text()", Real: "sa.Double()"}
+
+
+def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
+    """Write our own column types as the plain ones they are stored in."""
+    return _PLAIN.get(type(item), False) if kind == "type" else False
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,
+    render_item=render_item,
+    transactional_ddl=True,
+)
+context.run_migrations()

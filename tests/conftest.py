@@ -1,0 +1,178 @@
+"""Fixtures every test may use.
+
+``database``
+    A fresh `db.Database`; the test runs twice, on SQLite and on PostgreSQL.
+``sqlite_database``
+    A fresh `db.Database` on a SQLite file under ``tmp_path``.
+``sqlite_url``, ``postgres_url``
+    URL of a fresh store with the current schema.
+``empty_postgres_url``
+    URL of a fresh PostgreSQL database without any table.
+
+No test sees the store of the person who runs it: HOME is a folder of the test's own, and the settings of ModelDesk are
+removed from the environment.
+"""
+
+from __future__ import annotations
+
+import os
+
+# One thread a process for linear algebra: xdist already uses every core. Must stand before numpy is imported.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+
+from tests.postgres_server import TEMPLATE, NoServerError, RunningServer, shared_server, stop_shared_server
+
+if TYPE_CHECKING:
+    from db import Database
+
+# A property is about values, not about how fast a busy machine is.
+hypothesis.settings.register_profile("modeldesk", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "modeldesk-ci", parent=hypothesis.settings.get_profile("modeldesk"), derandomize=True
+)
+hypothesis.settings.load_profile("modeldesk-ci" if os.environ.get("CI") else "modeldesk")
+
+_STATE = pytest.StashKey[Path]()
+_OWNER = pytest.StashKey[int]()
+POSTGRES_SETTING = "MODELDESK_TEST_POSTGRES"
+
+
+# -- the session: one folder that all workers share ------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder the workers share, or take over the one the controller made."""
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker is None:
+        config.stash[_STATE] = Path(tempfile.mkdtemp(prefix="modeldesk-tests-"))
+        config.stash[_OWNER] = os.getpid()
+    else:
+        config.stash[_STATE] = Path(worker["modeldesk_state"])
+        config.stash[_OWNER] = worker["modeldesk_owner"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker which folder is shared and which process began the session."""
+    node.workerinput["modeldesk_state"] = str(node.config.stash[_STATE])
+    node.workerinput["modeldesk_owner"] = node.config.stash[_OWNER]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the server at the end of the session."""
+    if getattr(config, "workerinput", None) is None and _STATE in config.stash:
+        stop_shared_server(config.stash[_STATE])
+        shutil.rmtree(config.stash[_STATE], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whatever needs PostgreSQL, so that ``-m postgres`` and ``-m "not postgres"`` select it."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if (
+            fixtures & {"postgres_url", "empty_postgres_url", "postgres_server"}
+            or any(isinstance(value, str) and value == "postgresql" for value in parameters.values())
+        ):
+            item.add_marker(pytest.mark.postgres)
+
+
+# -- isolation -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the test an empty HOME and no settings of ModelDesk; returns that HOME."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in [name for name in os.environ if name.startswith("MODELDESK_") and name != POSTGRES_SETTING]:
+        monkeypatch.delenv(name)
+    return home
+
+
+# -- SQLite ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """URL of a SQLite store under ``tmp_path``; its schema appears at the first opening."""
+    return f"sqlite:///{tmp_path / 'modeldesk.db'}"
+
+
+@pytest.fixture
+def sqlite_database(sqlite_url: str, tmp_path: Path) -> Iterator[Database]:
+    """A fresh `db.Database` on a SQLite file, with its artifacts in a folder beside it."""
+    from db import Database
+
+    database = Database(sqlite_url, artifact_url=str(tmp_path / "artifacts"))
+    yield database
+    database.close()
+
+
+# -- PostgreSQL ------------------------------------------------------------------------------------------------
+
+
+def _make_template(server: RunningServer) -> None:
+    """Create the schema once; every test's database is a copy of this one."""
+    from db import Database
+
+    with server.connection() as connection:
+        connection.execute(f'CREATE DATABASE "{TEMPLATE}"')
+    with tempfile.TemporaryDirectory() as folder:
+        Database(server.url(TEMPLATE), artifact_url=folder).close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> RunningServer:
+    """The session's PostgreSQL server; the test fails when none can be had, unless MODELDESK_TEST_POSTGRES=0."""
+    if os.environ.get(POSTGRES_SETTING) == "0":
+        pytest.skip(f"PostgreSQL was left out on purpose: {POSTGRES_SETTING}=0")
+    state, owner = request.config.stash[_STATE], request.config.stash[_OWNER]
+    try:
+        return shared_server(state, owner, _make_template)
+    except NoServerError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: RunningServer) -> Iterator[str]:
+    """URL of a fresh PostgreSQL database with the current schema."""
+    name = postgres_server.create_database(TEMPLATE)
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: RunningServer) -> Iterator[str]:
+    """URL of a fresh PostgreSQL database without any table."""
+    name = postgres_server.create_database()
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+# -- both ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A fresh `db.Database`: the test runs once on SQLite and once on PostgreSQL."""
+    from db import Database
+
+    if request.param == "sqlite":
+        url = request.getfixturevalue("sqlite_url")
+    else:
+        url = request.getfixturevalue("postgres_url")
+    database = Database(url, artifact_url=str(tmp_path / "artifacts"))
+    yield database
+    database.close()
