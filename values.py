@@ -188,17 +188,20 @@ def _is_numpy(value: object, kind: str) -> bool:
     return numpy is not None and isinstance(value, getattr(numpy, kind))
 
 
-def to_float(value: object, field: str = "value", *, finite: bool = True) -> float:
+def to_float(value: object, field: str = "value", *, finite: bool = True, booleans: bool = False) -> float:
     """Return a number as a Python float.
 
     Parameters
     ----------
     value : int, float, NumPy number, Decimal or Fraction
-        Booleans, text, complex numbers and None are refused: they are mistakes far more often than numbers.
+        Text, complex numbers, None and (if not asked for) booleans are refused: they are mistakes far more often
+        than numbers.
     field : str
         What the value is, for the message.
     finite : bool
         Whether NaN and the infinities are refused.
+    booleans : bool
+        Whether True and False are taken as 1.0 and 0.0.
 
     Raises
     ------
@@ -210,6 +213,8 @@ def to_float(value: object, field: str = "value", *, finite: bool = True) -> flo
     if type(value) is float:
         number = value
     elif isinstance(value, bool) or _is_numpy(value, "bool_"):
+        if booleans:
+            return 1.0 if value else 0.0
         raise InvalidTypeError(f"{field} must be a number, got the boolean {value!r}; use 1.0 or 0.0 if that is meant")
     elif (
         isinstance(value, int | float | Decimal | Fraction)
@@ -221,7 +226,7 @@ def to_float(value: object, field: str = "value", *, finite: bool = True) -> flo
         except (OverflowError, ValueError) as error:
             raise InvalidValueError(f"{field} is too large for a 64-bit float: {shorten(value)}") from error
     elif _is_numpy(value, "ndarray") and getattr(value, "ndim", 1) == 0:
-        return to_float(value.item(), field, finite=finite)  # type: ignore[attr-defined]
+        return to_float(value.item(), field, finite=finite, booleans=booleans)  # type: ignore[attr-defined]
     else:
         raise InvalidTypeError(f"{field} must be a number, got {type(value).__name__} {shorten(value)}")
     if finite and not math.isfinite(number):

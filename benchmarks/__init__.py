@@ -4,8 +4,8 @@
     python -m benchmarks imports tracking
     python -m benchmarks tracking --rounds 11 --no-peers
 
-Each file here that defines ``benchmark`` is one benchmark; its name is the file's name. The table goes to the terminal
-and to ``benchmarks/results/NAME.md``.
+Each file here that defines ``benchmark`` is one benchmark; its name is the file's name. The table goes to the
+terminal and to ``benchmarks/results/NAME.md``.
 
 Writing one
 -----------
@@ -40,12 +40,13 @@ Writing one
 
 - The file is imported in the peer's environment too: at its top import only the standard library and
   ``benchmarks.runner``.
-- ``folder`` is empty and the contender's own. Every contender lives in a process of its own; the rounds go round robin
-  (floor, peer, ours, floor, peer, ours, ...), so that what else the machine does falls on all alike. The first round
-  warms up and is not counted. ``fresh=True`` prepares anew, untimed and in a new folder, before every round.
-- ``run`` returns what was achieved (a count, a figure: anything JSON can hold); the table notes when contenders
-  disagree, because then they did not do the same work. Return None where there is nothing to compare.
+- ``folder`` is empty and the contender's own. Every contender lives in a process of its own; the rounds go
+  round robin (floor, peer, ours, floor, peer, ours, ...), so that what else the machine does falls on all alike.
+  The first round warms up and is not counted. ``fresh=True`` prepares anew, untimed and in a new folder, before
+  every round.
+- ``run`` returns what was achieved (a count, a figure: anything JSON can hold); the table notes when they disagree,
+  because then they did not do the same work. Return None where there is nothing to compare.
 - Measured are the wall time and the CPU time of the process and of the children it waited for; reported are
   medians, the ratio to the floor and to ours, the peak memory, and the load of the machine.
-- ``Benchmark(..., max_ratio_to_floor=1.2)`` states a promise: ``--check`` ends with 1 when CPU of ours breaks it.
+- ``Benchmark(..., max_ratio_to_floor=1.2)`` states a promise: ``--check`` ends with 1 when our CPU breaks it.
 '''

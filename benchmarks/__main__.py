@@ -31,9 +31,7 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def run(name: str, *, rounds: int | None, with_peers: bool, output: Path | None) -> list[str]:
@@ -56,9 +54,10 @@ def run(name: str, *, rounds: int | None, with_peers: bool, output: Path | None)
         for c in peers
         if any(table[c.label].problem is None for table in tables.values())
     ]
+    now = datetime.datetime.now(datetime.UTC)
     machine = [
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; {rounds or benchmark.rounds} rounds, round robin",
-        f"{os.cpu_count()} cores, {processor()}; {platform.system()} {platform.release()}; Python {platform.python_version()}",
+        f"{now:%Y-%m-%d %H:%M} UTC; {rounds or benchmark.rounds} rounds, round robin",
+        f"{os.cpu_count()} cores, {processor()}; {platform.platform()}; Python {platform.python_version()}",
         f"load before {before}; after {load_text()}",
         *([f"peers: {'; '.join(found)}"] if found else []),
     ]
@@ -81,11 +80,7 @@ def complaints(name: str, benchmark: Benchmark, tables: dict[str, dict[str, Meas
         if benchmark.max_ratio_to_floor is None or floor is None:
             continue
         for label, m in table.items():
-            if (
-                roles[label] == "ours"
-                and m.problem is None
-                and m.cpu > benchmark.max_ratio_to_floor * floor.cpu
-            ):
+            if roles[label] == "ours" and m.problem is None and m.cpu > benchmark.max_ratio_to_floor * floor.cpu:
                 found.append(
                     f"{where}: {label} takes {m.cpu / floor.cpu:.2f} times the CPU of the floor; "
                     f"promised: {benchmark.max_ratio_to_floor:g}"
@@ -95,21 +90,13 @@ def complaints(name: str, benchmark: Benchmark, tables: dict[str, dict[str, Meas
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure ModelDesk beside its peers."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure ModelDesk beside its peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="a benchmark, or 'all'")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("--rounds", type=int, help="counted rounds (default: the benchmark's own)")
-    parser.add_argument(
-        "--no-peers", action="store_true", help="leave out what needs an environment of its own"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the tables"
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="end with 1 when a promise is not kept or a run failed"
-    )
+    parser.add_argument("--no-peers", action="store_true", help="leave out what needs an environment of its own")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the tables")
+    parser.add_argument("--check", action="store_true", help="end with 1 when a promise is not kept or a run failed")
     chosen = parser.parse_args(arguments)
     if chosen.list or not chosen.names:
         print("\n".join(names()))

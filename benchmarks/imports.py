@@ -1,4 +1,4 @@
-"""How long a fresh interpreter takes to import each module, beside its third-party imports alone and beside MLflow.
+"""How long a fresh interpreter takes to import each module, beside its third-party imports and beside MLflow.
 
 The floor of a module is an interpreter that imports what the module imports from third parties (read from
 ``sys.modules`` after importing it) and nothing of ours.
@@ -22,7 +22,7 @@ benchmark = Benchmark(
     max_ratio_to_floor=1.2,
 )
 
-# Prints the modules that importing argv[2] loads from site-packages, in the order in which they were completed.
+# Prints the modules that importing argv[2] loads from site-packages, in the order in which they were begun.
 _LIST_THIRD_PARTY = """
 import importlib, sys
 sys.path.insert(0, sys.argv[1])

@@ -117,9 +117,7 @@ class Benchmark:
             raise ValueError(f"two contenders are named {label!r}")
 
         def register(prepare: Prepare) -> Prepare:
-            self.contenders.append(
-                Contender(label=label, role=role, prepare=prepare, install=tuple(sorted(install)))
-            )
+            self.contenders.append(Contender(label=label, role=role, prepare=prepare, install=tuple(sorted(install))))
             return prepare
 
         return register
@@ -141,12 +139,10 @@ class Benchmark:
         for contender in self.contenders:
             if contender.label == label:
                 return contender
-        raise LookupError(
-            f"no contender {label!r}; known: {[contender.label for contender in self.contenders]}"
-        )
+        raise LookupError(f"no contender {label!r}; known: {[contender.label for contender in self.contenders]}")
 
 
-# -- environments of the peers ---------------------------------------------------------------------------------
+# -- environments of the peers -----------------------------------------------------------------------------
 
 
 class CannotInstallError(RuntimeError):
@@ -207,7 +203,7 @@ def versions(python: str, packages: Sequence[str]) -> str:
     return ", ".join(ended.stdout.split("\n")).strip(", ")
 
 
-# -- one contender's process -----------------------------------------------------------------------------------
+# -- one contender's process -------------------------------------------------------------------------------
 
 
 class _Worker:
@@ -325,15 +321,13 @@ def measure(
     return measurements
 
 
-# -- the table -------------------------------------------------------------------------------------------------
+# -- the table ---------------------------------------------------------------------------------------------
 
 
 def _seconds(value: float) -> str:
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if value * factor >= 1 or unit == "µs":
-            return (
-                f"{value * factor:.3g} {unit}" if value * factor < 1000 else f"{value * factor:,.0f} {unit}"
-            )
+            return f"{value * factor:.3g} {unit}" if value * factor < 1000 else f"{value * factor:,.0f} {unit}"
     raise AssertionError("unreachable")
 
 
@@ -341,9 +335,7 @@ def _ratio(value: float, base: float | None) -> str:
     return "" if not base else f"{value / base:.2f}x"
 
 
-def to_markdown(
-    benchmark: Benchmark, tables: Mapping[str, Mapping[str, Measurement]], machine: Sequence[str]
-) -> str:
+def to_markdown(benchmark: Benchmark, tables: Mapping[str, Mapping[str, Measurement]], machine: Sequence[str]) -> str:
     """Return the tables of all workloads as Markdown."""
     lines = [f"# {benchmark.title}", ""]
     for workload, measurements in tables.items():
@@ -351,9 +343,7 @@ def to_markdown(
             lines += [f"## {workload}", ""]
         roles = {contender.label: contender.role for contender in benchmark.contenders}
         base = {
-            role: next(
-                (m.cpu for label, m in measurements.items() if roles[label] == role and m.wall_seconds), None
-            )
+            role: next((m.cpu for label, m in measurements.items() if roles[label] == role and m.wall_seconds), None)
             for role in ("floor", "ours")
         }
         lines += [
@@ -370,9 +360,7 @@ def to_markdown(
                 f"| {_ratio(m.cpu, base['floor'])} | {_ratio(m.cpu, base['ours'])} "
                 f"| {m.peak_bytes / 2**20:,.0f} MiB | {result} |"
             )
-        results = {
-            json.dumps(m.result) for m in measurements.values() if m.wall_seconds and m.result is not None
-        }
+        results = {json.dumps(m.result) for m in measurements.values() if m.wall_seconds and m.result is not None}
         if len(results) > 1:
             lines += ["", "**The contenders' results differ: they did not all do the same work.**"]
         lines.append("")

@@ -1,6 +1,7 @@
 """The process in which one contender lives: reads "prepare" or "run" a line, answers with JSON a line.
 
-``python -m benchmarks.worker MODULE LABEL WORKLOAD FOLDER``; only the standard library, for it runs in every environment.
+``python -m benchmarks.worker MODULE LABEL WORKLOAD FOLDER``; only the standard library, for it runs in the
+environments of the peers too.
 """
 
 from __future__ import annotations

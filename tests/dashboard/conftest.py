@@ -1,0 +1,295 @@
+"""The rig of the dashboard's tests: the app in AppTest, and the app in a real Chromium.
+
+``store``
+    A `db.Database` on a fresh SQLite file under ``tmp_path``.
+``app_test``
+    Runs the whole app on that store: ``app_test(tab="Tracking")`` is an `AppTest` that has run without an exception.
+``open_app``
+    Starts the real server on that store and returns a `Browser`: ``open_app()``.
+    ``open_app(tab="Registry").page`` is a Playwright page that stands idle.
+
+A browser test fails when the page showed an exception, logged an error, or asked any host but its own for anything.
+Screenshots go to ``test-artifacts/dashboard/``, which is not under version control.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db import Database
+
+ROOT = Path(__file__).resolve().parents[2]
+ARTIFACTS = ROOT / "test-artifacts" / "dashboard"
+CHROMIUM = "/usr/bin/chromium"
+IDLE = (
+    "() => !!document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]"
+    "[data-test-connection-state=CONNECTED]') && !document.querySelector('[data-testid=stSkeleton], [data-stale=true]')"
+)
+# Said by the browser or by Streamlit's own drawing of small charts; nothing a page could do about it.
+HARMLESS = re.compile(r"WARN|Infinite extent|preload|Unrecognized feature|was deprecated", re.IGNORECASE)
+WAIT_MILLISECONDS = 30_000
+TABS = ("Registry", "A/B testing", "Tracking", "Monitoring")
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    path = tmp_path / "store" / "modeldesk.db"
+    monkeypatch.setenv("MODELDESK_DATABASE_URL", f"sqlite:///{path}")
+    database = Database(path)
+    yield database
+    database.close()
+
+
+# -- AppTest ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app_test(store: Database) -> Iterator[Callable[..., Any]]:
+    import streamlit
+    from streamlit.testing.v1 import AppTest
+
+    def start(tab: str | None = None, **state: Any) -> Any:
+        streamlit.cache_resource.clear()
+        test = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+        if tab is not None:
+            test.session_state["tab"] = tab
+        for key, value in state.items():
+            test.session_state[key.replace("__", ".")] = value
+        return healthy(test.run())
+
+    yield start
+    streamlit.cache_resource.clear()
+
+
+def healthy(test: Any) -> Any:
+    """Return the AppTest if its last run raised nothing; every run is passed through here."""
+    assert not test.exception, [f"{found.message}\n{found.stack_trace}" for found in test.exception]
+    return test
+
+
+def texts(test: Any) -> str:
+    """Return all words on an AppTest's page, with entities decoded."""
+    import html
+
+    kinds = ("markdown", "caption", "title", "header", "subheader", "text", "error", "warning", "info", "success")
+    parts = [element.value for kind in kinds for element in getattr(test, kind)]
+    parts += [f"{element.label} {element.value}" for element in test.metric]
+    return html.unescape("\n".join(str(part) for part in parts))
+
+
+def shown_errors(test: Any) -> list[str]:
+    import html
+
+    return [html.unescape(str(element.value)) for element in test.error]
+
+
+# -- the real server -------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """A running `streamlit run streamlit_app.py`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    def url(self, **query: str | list[str]) -> str:
+        return f"http://127.0.0.1:{self.port}/?{urllib.parse.urlencode(query, doseq=True)}"
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
+
+
+def start_server(folder: Path, *, script: Path | None = None, arguments: tuple[str, ...] = (), **environment: str) -> Server:
+    """Start the dashboard on a free port and wait until it answers."""
+    port = free_port()
+    log = folder / f"streamlit-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", str(script or ROOT / "streamlit_app.py"),
+             "--server.port", str(port), *arguments],
+            cwd=(script.parent if script else ROOT),
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "HOME": str(folder), "PYTHONPATH": str(ROOT)} | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+    server = Server(process, port, log)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"streamlit ended with {process.returncode}:\n{log.read_text()}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2):
+                return server
+        except OSError:
+            time.sleep(0.1)
+    server.stop()
+    raise RuntimeError(f"streamlit does not answer:\n{log.read_text()}")
+
+
+@pytest.fixture
+def server(store: Database, tmp_path: Path) -> Iterator[Server]:
+    running = start_server(tmp_path, MODELDESK_DATABASE_URL=store.url)
+    yield running
+    running.stop()
+
+
+# -- the browser -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"{CHROMIUM} is not installed (apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--disable-dev-shm-usage", "--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Screen:
+    """One browser window on the app, and everything it complained about."""
+
+    page: Any
+    server: Server
+    complaints: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        def on_console(message: Any) -> None:
+            if message.type == "error" and not HARMLESS.search(message.text):
+                self.complaints.append(f"console: {message.text}")
+
+        def on_request(request: Any) -> None:
+            host = urllib.parse.urlsplit(request.url).hostname
+            if request.url.startswith(("http", "ws")) and host not in {"127.0.0.1", "localhost"}:
+                self.complaints.append(f"request: {request.url}")
+
+        self.page.on("console", on_console)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        self.page.on("request", on_request)
+
+    def go(self, **query: str | list[str]) -> Screen:
+        self.page.goto(self.server.url(**query))
+        return self.idle()
+
+    def idle(self) -> Screen:
+        self.page.wait_for_function(IDLE, timeout=WAIT_MILLISECONDS)
+        return self
+
+    def see(self, text: str | re.Pattern[str]) -> Screen:
+        """Wait until a text is on the page, then until the page is idle."""
+        self.page.get_by_text(text).first.wait_for(timeout=WAIT_MILLISECONDS)
+        return self.idle()
+
+    def press(self, label: str | re.Pattern[str], *, exact: bool = True) -> Screen:
+        """Click the button of that label, once it is enabled."""
+        button = self.page.get_by_role("button", name=label, exact=exact and isinstance(label, str)).last
+        button.wait_for(timeout=WAIT_MILLISECONDS)
+        button.click(timeout=WAIT_MILLISECONDS)
+        return self
+
+    def fill(self, label: str, text: str) -> Screen:
+        box = self.page.get_by_label(label, exact=True).last
+        box.fill(text, timeout=WAIT_MILLISECONDS)
+        box.press("Tab")
+        return self
+
+    def choose(self, label: str, option: str) -> Screen:
+        """Choose an option of a select box."""
+        box = self.page.get_by_role("combobox", name=re.compile(re.escape(label))).last
+        box.click(timeout=WAIT_MILLISECONDS)
+        self.page.get_by_role("option", name=option, exact=True).first.click(timeout=WAIT_MILLISECONDS)
+        return self
+
+    def click_row(self, row: int, *, table: int = 0) -> Screen:
+        """Click the selection box of a row (0, 1, ...) of a table, which is painted on a canvas."""
+        grid = self.page.locator("[data-testid=stDataFrame]").nth(table)
+        grid.scroll_into_view_if_needed()
+        box = grid.bounding_box()
+        self.page.mouse.click(box["x"] + 17, box["y"] + 38 + 35 * row + 17)
+        self.page.wait_for_timeout(150)
+        return self.idle()
+
+    def shot(self, name: str) -> Path:
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        path = ARTIFACTS / f"{name}.png"
+        self.page.screenshot(path=str(path))
+        return path
+
+    def check_healthy(self) -> None:
+        exceptions = self.page.locator("[data-testid=stException]").all_inner_texts()
+        log = self.server.log.read_text(errors="replace")
+        traces = [line for line in log.splitlines() if "Uncaught app exception" in line]
+        problems = [text for text in self.complaints if not any(known in text for known in self.expected)]
+        assert not (exceptions or problems or traces), f"{exceptions}\n{problems}\n{log[-6000:] if traces else ''}"
+
+
+@pytest.fixture
+def open_app(chromium: Any, server: Server, request: pytest.FixtureRequest) -> Iterator[Callable[..., Screen]]:
+    contexts: list[Any] = []
+    screens: list[Screen] = []
+
+    def start(
+        *, dark: bool = False, width: int = 1400, height: int = 1600, to: Server | None = None, **query: str | list[str]
+    ) -> Screen:
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", accept_downloads=True
+        )
+        # The file picker cannot be driven; without it the page falls back to an ordinary download.
+        context.add_init_script("delete window.showSaveFilePicker")
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MILLISECONDS)
+        screen = Screen(page, to or server)
+        screen.watch()
+        screens.append(screen)
+        return screen.go(**query)
+
+    yield start
+    try:
+        for position, screen in enumerate(screens):
+            name = re.sub(r"[^\w.-]+", "-", request.node.name)
+            screen.shot(f"{name}-{position}-end")
+        for screen in screens:
+            screen.check_healthy()
+    finally:
+        for context in contexts:
+            context.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_artifacts(request: pytest.FixtureRequest) -> None:
+    if not hasattr(request.config, "workerinput"):
+        shutil.rmtree(ARTIFACTS / "old", ignore_errors=True)

@@ -1,0 +1,171 @@
+"""Upgrading a store: every revision that was ever current, with rows in it, becomes the newest and keeps every row."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import db
+from db import Database
+from migrations import configuration, upgrade
+
+ROOT = Path(__file__).parent.parent
+
+
+def plain_engine(url: str) -> sa.Engine:
+    """An engine without `Database`, which would upgrade the store at once."""
+    engine = sa.create_engine(sa.make_url(url).set(drivername="sqlite" if "sqlite" in url else "postgresql+psycopg"))
+    if engine.dialect.name == "sqlite":
+
+        @sa.event.listens_for(engine, "connect")
+        def check_references(connection, _record):
+            connection.execute("PRAGMA foreign_keys=ON")
+
+    return engine
+
+
+def make_store(url: str, revision: str) -> sa.Engine:
+    """Create a store as the revisions up to one leave it."""
+    engine = plain_engine(url)
+    with engine.begin() as connection:
+        upgrade(connection, revision)
+    return engine
+
+
+def fill(engine: sa.Engine) -> dict[str, int]:
+    """Put rows into every table, in an order that respects the references; return the count by table."""
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    counts = {}
+    with engine.begin() as connection:
+        for table in metadata.sorted_tables:
+            if table.name == "alembic_version":
+                continue
+            for number in (1, 2):
+                connection.execute(table.insert().values(sample_row(table, number)))
+            counts[table.name] = 2
+    return counts
+
+
+def sample_row(table: sa.Table, number: int) -> dict[str, object]:
+    row: dict[str, object] = {}
+    primary = list(table.primary_key.columns)
+    for column in table.columns:
+        own_reference = any(key.column.table is table for key in column.foreign_keys)
+        if own_reference and column.nullable:
+            continue
+        if column.foreign_keys:
+            target = next(iter(column.foreign_keys)).column
+            row[column.name] = number if isinstance(target.type, sa.Integer) else f"text {number}"
+        elif isinstance(column.type, sa.Integer | sa.BigInteger):
+            row[column.name] = number
+        elif isinstance(column.type, sa.Double | sa.Float | sa.Numeric | sa.REAL):
+            row[column.name] = float(number)
+        elif isinstance(column.type, sa.Boolean):
+            row[column.name] = False
+        elif isinstance(column.type, sa.LargeBinary):
+            row[column.name] = b"x"
+        else:
+            row[column.name] = f"text {number}"
+        assert row[column.name] is not None or column not in primary
+    return row
+
+
+def rows_of(database: Database, table: str) -> int:
+    with database.read() as session:
+        return session.scalar(sa.select(sa.func.count()).select_from(sa.table(table)))
+
+
+@pytest.mark.parametrize("revision", db.REVISIONS)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_store_of_every_revision_is_upgraded_and_keeps_every_row(revision, kind, tmp_path, request):
+    url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    engine = make_store(url, revision)
+    counts = fill(engine)
+    engine.dispose()
+    database = Database(url, artifact_url=str(tmp_path / "artifacts"))
+    assert database.describe()["revision"] == db.REVISIONS[-1]
+    assert {table: rows_of(database, table) for table in counts} == counts
+    assert database.check_integrity() == []
+    database.close()
+    backups = list(tmp_path.glob("old.db.*.backup"))
+    if kind == "sqlite" and revision != db.REVISIONS[-1]:
+        with sqlite3.connect(backups[0]) as connection:
+            assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (revision,)
+            assert connection.execute("SELECT count(*) FROM blobs").fetchone() == (2,)
+    else:
+        assert backups == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_revisions_lead_to_the_very_schema_that_an_empty_store_gets(kind, tmp_path, request):
+    url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    upgraded = make_store(url, db.REVISIONS[-1])
+    with upgraded.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), db.Base.metadata) == []
+    fresh_url = f"sqlite:///{tmp_path}/new.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    fresh = Database(fresh_url)
+    assert objects_of(upgraded) == objects_of(fresh.engine)
+    upgraded.dispose()
+    fresh.close()
+
+
+def objects_of(engine: sa.Engine) -> set[tuple[str, ...]]:
+    """What autogeneration does not compare: triggers, index definitions, checks."""
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            rows = connection.exec_driver_sql(
+                "SELECT type, name, coalesce(sql, '') FROM sqlite_master WHERE type IN ('index', 'trigger')"
+            ).fetchall()
+        return {(kind, name, re.sub(r"[\s\"]+", " ", text)) for kind, name, text in rows}
+    with engine.connect() as connection:
+        indexes = connection.exec_driver_sql("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'")
+        triggers = connection.exec_driver_sql(
+            "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
+        )
+        checks = connection.exec_driver_sql(
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype IN ('c', 'f', 'u', 'p')"
+        )
+        return {tuple(row) for result in (indexes, triggers, checks) for row in result}
+
+
+def test_the_library_knows_exactly_the_revisions_that_exist():
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        scripts = ScriptDirectory.from_config(configuration(connection))
+        assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == db.REVISIONS
+    engine.dispose()
+
+
+def test_alembic_is_not_imported_when_the_schema_is_current(tmp_path):
+    script = "import sys; from db import Database; Database(sys.argv[1]).close(); print('alembic' in sys.modules)"
+    for _ in ("a new store", "the same again"):
+        found = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path / "x.db")], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert found.stdout.strip() == "False"
+
+
+def test_an_upgrade_that_fails_leaves_the_store_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "old.db"
+    engine = make_store(f"sqlite:///{path}", db.REVISIONS[0])
+    counts = fill(engine)
+    with engine.begin() as connection:  # pretend that a later revision is missing
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = 'older'"))
+    engine.dispose()
+    monkeypatch.setattr(Database, "revisions", ("older", *db.REVISIONS))
+    with pytest.raises(Exception, match="older"):
+        Database(path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("older",)
+        for table, count in counts.items():
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,)
