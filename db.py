@@ -551,6 +551,253 @@ def remove_blobs(session: Session, names: Sequence[str]) -> None:
 # -- the schema: model monitoring --------------------------------------------------------------------
 
 
+class MonitoredModelRow(Base):
+    """One model version whose production life is watched; it need not be registered."""
+
+    __tablename__ = "monitored_models"
+    __table_args__ = (sa.UniqueConstraint("name", "version"),)
+
+    id: Mapped[Id]
+    name: Mapped[str]
+    version: Mapped[str]
+    version_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id", ondelete="SET NULL"), index=True)
+    created_at: Mapped[datetime] = mapped_column(default=_now)
+
+
+class PerformanceSeriesRow(Base):
+    """One metric of a monitored version, in one segment ('' is all of it)."""
+
+    __tablename__ = "performance_series"
+    __table_args__ = (sa.UniqueConstraint("monitored_id", "metric", "segment"),)
+
+    id: Mapped[Id]
+    monitored_id: Mapped[int] = mapped_column(sa.ForeignKey("monitored_models.id", ondelete="CASCADE"))
+    metric: Mapped[str]
+    segment: Mapped[str]
+
+
+class PerformancePointRow(Base):
+    """One logged value. Clustered by time; `event_id` makes a repeated log call a no-op."""
+
+    __tablename__ = "performance_points"
+    __table_args__ = (
+        sa.Index(
+            "uq_performance_points_event",
+            "series_id",
+            "event_id",
+            unique=True,
+            sqlite_where=sa.text("event_id IS NOT NULL"),
+            postgresql_where=sa.text("event_id IS NOT NULL"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    series_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("performance_series.id", ondelete="CASCADE"), primary_key=True
+    )
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    tie: Mapped[int] = mapped_column(primary_key=True)  # random: tells apart points of one instant
+    value: Mapped[float]
+    prediction_count: Mapped[int | None]
+    event_id: Mapped[str | None]
+
+
+class PerformanceBaselineRow(Base):
+    """What a series did while it was in control; the newest row of a series holds, the older ones are its history."""
+
+    __tablename__ = "performance_baselines"
+
+    id: Mapped[Id]
+    series_id: Mapped[int] = mapped_column(sa.ForeignKey("performance_series.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime]
+    start_at: Mapped[datetime]
+    end_at: Mapped[datetime]
+    n: Mapped[int]
+    center: Mapped[float]
+    sigma: Mapped[float]
+    sigma_z: Mapped[float | None]
+    method: Mapped[str]
+    source: Mapped[str]
+    autocorrelation: Mapped[float | None]
+
+
+class FeatureReferenceRow(Base):
+    """A reference sample of a monitored version; the newest holds, older ones keep their batches."""
+
+    __tablename__ = "feature_references"
+
+    id: Mapped[Id]
+    uid: Mapped[Uid]
+    monitored_id: Mapped[int] = mapped_column(sa.ForeignKey("monitored_models.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime]
+    n_rows: Mapped[int]
+    label: Mapped[str]
+    model: Mapped[bytes | None] = mapped_column(sa.LargeBinary)  # multivariate baseline, without code in it
+
+
+class FeatureProfileRow(Base):
+    """One feature of a reference: edges, counts and moments in about 2 KB, no rows."""
+
+    __tablename__ = "feature_profiles"
+    __table_args__ = (sa.UniqueConstraint("reference_id", "feature"),)
+
+    id: Mapped[Id]
+    reference_id: Mapped[int] = mapped_column(sa.ForeignKey("feature_references.id", ondelete="CASCADE"))
+    feature: Mapped[str]
+    importance: Mapped[float | None]
+    data: Mapped[bytes] = mapped_column(sa.LargeBinary)
+
+
+class FeatureBatchRow(Base):
+    """One batch of rows that was counted on a reference's edges."""
+
+    __tablename__ = "feature_batches"
+    __table_args__ = (
+        sa.Index("ix_feature_batches_reference_at", "reference_id", "at"),
+        sa.UniqueConstraint("reference_id", "event_id"),
+    )
+
+    id: Mapped[Id]
+    reference_id: Mapped[int] = mapped_column(sa.ForeignKey("feature_references.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    n_rows: Mapped[int]
+    event_id: Mapped[str | None]
+    changes: Mapped[dict[str, Any]]  # columns that are new or of another type: {feature: family}
+
+
+class FeatureCountsRow(Base):
+    """One feature of one batch."""
+
+    __tablename__ = "feature_counts"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("feature_batches.id", ondelete="CASCADE"), primary_key=True)
+    profile_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("feature_profiles.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    data: Mapped[bytes] = mapped_column(sa.LargeBinary)
+
+
+class PredictionRow(Base):
+    """One prediction in production; its label may arrive much later."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (
+        sa.UniqueConstraint("monitored_id", "prediction_id"),
+        sa.Index("ix_predictions_monitored_at", "monitored_id", "at"),
+    )
+
+    id: Mapped[Id]
+    monitored_id: Mapped[int] = mapped_column(sa.ForeignKey("monitored_models.id", ondelete="CASCADE"))
+    prediction_id: Mapped[str]
+    at: Mapped[datetime]
+    prediction: Mapped[str]  # a class as text, or a number as its shortest exact text
+    probability: Mapped[float | None]  # of the predicted class
+    label: Mapped[str | None]
+    labelled_at: Mapped[datetime | None]
+
+
+class PendingLabelRow(Base):
+    """A label whose prediction has not been logged yet."""
+
+    __tablename__ = "pending_labels"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    monitored_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("monitored_models.id", ondelete="CASCADE"), primary_key=True
+    )
+    prediction_id: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str]
+    at: Mapped[datetime]
+
+
+class AlertRuleRow(Base):
+    """A condition under which a monitored version raises an alert."""
+
+    __tablename__ = "alert_rules"
+
+    id: Mapped[Id]
+    uid: Mapped[Uid]
+    monitored_id: Mapped[int] = mapped_column(sa.ForeignKey("monitored_models.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str]
+    subject: Mapped[str]  # metric or feature; '' is the whole version
+    segment: Mapped[str]
+    severity: Mapped[str]
+    options: Mapped[dict[str, Any]]
+    cooldown_seconds: Mapped[float]
+    enabled: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class AlertRow(Base):
+    """An episode of a rule: from the first bad point until three good ones in a row."""
+
+    __tablename__ = "alerts"
+    __table_args__ = (
+        sa.Index(
+            "uq_alerts_open",
+            "fingerprint",
+            unique=True,
+            sqlite_where=sa.text("resolved_at IS NULL"),
+            postgresql_where=sa.text("resolved_at IS NULL"),
+        ),
+        sa.Index("ix_alerts_monitored_last", "monitored_id", "last_at"),
+    )
+
+    id: Mapped[Id]
+    uid: Mapped[Uid]
+    monitored_id: Mapped[int] = mapped_column(sa.ForeignKey("monitored_models.id", ondelete="CASCADE"))
+    rule_id: Mapped[int | None] = mapped_column(sa.ForeignKey("alert_rules.id", ondelete="SET NULL"), index=True)
+    fingerprint: Mapped[str]
+    kind: Mapped[str]
+    subject: Mapped[str]
+    severity: Mapped[str]
+    message: Mapped[str]
+    opened_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+    evidence_at: Mapped[datetime | None]  # time of the newest data that was judged
+    occurrences: Mapped[int]
+    good_streak: Mapped[int]
+    notified_at: Mapped[datetime | None]
+    silenced_until: Mapped[datetime | None]
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None]
+    resolved_at: Mapped[datetime | None]
+
+
+class AlertSinkRow(Base):
+    """A place to which alerts are sent."""
+
+    __tablename__ = "alert_sinks"
+
+    id: Mapped[Id]
+    uid: Mapped[Uid]
+    name: Mapped[str] = mapped_column(unique=True)
+    url: Mapped[str]
+    trusted: Mapped[bool]  # set by an operator in code; otherwise only public addresses are called
+    enabled: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class AlertDeliveryRow(Base):
+    """One message to one sink, kept until it was accepted or given up."""
+
+    __tablename__ = "alert_deliveries"
+    __table_args__ = (sa.Index("ix_alert_deliveries_next", "status", "next_at"),)
+
+    id: Mapped[Id]
+    sink_id: Mapped[int] = mapped_column(sa.ForeignKey("alert_sinks.id", ondelete="CASCADE"), index=True)
+    alert_id: Mapped[int | None] = mapped_column(sa.ForeignKey("alerts.id", ondelete="CASCADE"), index=True)
+    title: Mapped[str]
+    body: Mapped[str]
+    status: Mapped[str]  # "pending", "sent" or "failed"
+    attempts: Mapped[int]
+    created_at: Mapped[datetime]
+    next_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+
+
 # -- the database ------------------------------------------------------------------------------------
 
 

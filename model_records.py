@@ -341,13 +341,87 @@ class VersionProblem(_Record):
 
 # Parts of metric names of which less is better. Everything else is taken as "more is better" only when known.
 _LOWER_IS_BETTER = frozenset(
-    "loss error err mse rmse mae mape smape rmsle msle brier logloss perplexity wer cer fid latency ms seconds time "
-    "duration cost deviance bias drift ece miss fpr fnr hamming hinge crossentropy entropy bytes memory regret".split()
+    [
+        "loss",
+        "error",
+        "err",
+        "mse",
+        "rmse",
+        "mae",
+        "mape",
+        "smape",
+        "rmsle",
+        "msle",
+        "brier",
+        "logloss",
+        "perplexity",
+        "wer",
+        "cer",
+        "fid",
+        "latency",
+        "ms",
+        "seconds",
+        "time",
+        "duration",
+        "cost",
+        "deviance",
+        "bias",
+        "drift",
+        "ece",
+        "miss",
+        "fpr",
+        "fnr",
+        "hamming",
+        "hinge",
+        "crossentropy",
+        "entropy",
+        "bytes",
+        "memory",
+        "regret",
+    ]
 )
 _HIGHER_IS_BETTER = frozenset(
-    "accuracy acc f1 fbeta precision recall auc roc auroc auprc ap map ndcg r2 score bleu rouge sensitivity specificity "
-    "tpr tnr kappa mcc jaccard iou dice gini ks lift profit revenue throughput correlation spearman pearson hit mrr "
-    "silhouette coverage".split()
+    [
+        "accuracy",
+        "acc",
+        "f1",
+        "fbeta",
+        "precision",
+        "recall",
+        "auc",
+        "roc",
+        "auroc",
+        "auprc",
+        "ap",
+        "map",
+        "ndcg",
+        "r2",
+        "score",
+        "bleu",
+        "rouge",
+        "sensitivity",
+        "specificity",
+        "tpr",
+        "tnr",
+        "kappa",
+        "mcc",
+        "jaccard",
+        "iou",
+        "dice",
+        "gini",
+        "ks",
+        "lift",
+        "profit",
+        "revenue",
+        "throughput",
+        "correlation",
+        "spearman",
+        "pearson",
+        "hit",
+        "mrr",
+        "silhouette",
+        "coverage",
+    ]
 )
 
 
@@ -474,13 +548,13 @@ class ModelComparison(_Record):
             )
             rows.append(f"<tr><th style='text-align:left'>{html.escape(metric)}</th>{first}{rest}</tr>")
         for title, group in _groups(self):
-            for change in group:
-                rows.append(
-                    f"<tr><th style='text-align:left'>{html.escape(title)} {html.escape(change.key)}</th>"
-                    f"<td>{html.escape(_value_text(change.baseline))}</td>"
-                    f"<td colspan='{len(self.versions) - 1}'>{html.escape(_value_text(change.value))} "
-                    f"<small>{html.escape(change.kind)} in {html.escape(change.version)}</small></td></tr>"
-                )
+            rows += [
+                f"<tr><th style='text-align:left'>{html.escape(title)} {html.escape(change.key)}</th>"
+                f"<td>{html.escape(_value_text(change.baseline))}</td>"
+                f"<td colspan='{len(self.versions) - 1}'>{html.escape(_value_text(change.value))} "
+                f"<small>{html.escape(change.kind)} in {html.escape(change.version)}</small></td></tr>"
+                for change in group
+            ]
         return (
             f"<div><strong>{html.escape(self.name)}</strong><table><thead><tr><th></th>{head}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table></div>"
@@ -633,7 +707,9 @@ def compare_versions(versions: Sequence[ModelVersion]) -> ModelComparison:
             c for o in others for c in _changes(baseline.hyperparameters, o.hyperparameters, baseline, o)
         ),
         dependencies=tuple(c for o in others for c in _changes(baseline.dependencies, o.dependencies, baseline, o)),
-        signature=tuple(c for o in others for c in _changes(_flat_signature(baseline), _flat_signature(o), baseline, o)),
+        signature=tuple(
+            c for o in others for c in _changes(_flat_signature(baseline), _flat_signature(o), baseline, o)
+        ),
         properties=tuple(c for o in others for c in _changes(_properties(baseline), _properties(o), baseline, o)),
         size_change_bytes={o.version: o.size_bytes - baseline.size_bytes for o in others},
         age_difference_seconds={o.version: (o.created_at - baseline.created_at).total_seconds() for o in others},

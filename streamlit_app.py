@@ -18,7 +18,7 @@ ui.sync_url()
 ui.header(app)
 
 MODULES = ("registry_tab", "ab_testing_tab", "tracking_tab", "monitoring_tab")
-for name, tab in zip(MODULES, st.tabs(ui.TABS, key="tab", bind="query-params"), strict=True):
+for name, tab in zip(MODULES, st.tabs(ui.TABS, key="tab", on_change=ui.tab_changed), strict=True):
     if tab.open:
         with tab:
             importlib.import_module(f"dashboard.{name}").render(app)

@@ -1,1 +1,59 @@
-"""The dashboard: one file a tab."""
+"""The dashboard: a shell (`streamlit_app.py`), one file a tab, and what tabs share (`components`, `formats`, `access`).
+
+How a tab is built
+------------------
+Each tab has two public functions and no state of its own:
+
+    def build_view(testing: ABTestingFramework, choices: Choices) -> View
+        Gathers from the module and decides what is shown, as frozen dataclasses, DataFrames and finished text.
+        Pure: no Streamlit, so that tests call it directly. Fetches only what is shown (limits, offsets, counts).
+
+    def render(app: ui.App) -> None
+        Widgets, one `build_view`, display. No arithmetic, no SQL. The order in every tab: numbers (`ui.kpis`), filters,
+        table (`ui.table`), actions and details of what is selected, charts last (`ui.chart`), so that numbers and
+        tables stand before Plotly is loaded. Import `charts.*` inside the function that draws.
+
+    import streamlit as st
+    from dashboard import components as ui, formats
+
+    def render(app: ui.App) -> None:
+        with ui.errors("A/B testing"):                       # expected errors: one sentence and an id, trace in the log
+            status = st.pills("Status", STATUSES, **ui.in_url("ab_testing.status", options=STATUSES))
+            view = build_view(app.testing, Choices(status=status))
+            if view.is_empty:
+                ui.empty_state(app, "Tests appear here ...", SNIPPET, key="ab_testing.load_examples")
+                return
+            ui.kpis([("Running", formats.whole(view.n_running), "Tests that take new subjects")])
+            chosen = ui.table(view.frame, view.ids, key="ab_testing.table", name="test", alt="A/B tests", multiple=False)
+            ...
+            st.button("Delete", key="ab_testing.delete", disabled=not app.can_edit,
+                      on_click=ui.open_dialog, args=("ab_testing.delete",), kwargs={"exp_id": chosen[0]})
+        payload = ui.dialog_payload("ab_testing.delete")     # dialogs last; they survive reruns
+        if payload:
+            _delete_dialog(app, **payload)
+
+    @st.dialog("Delete test", on_dismiss=ui.close_dialog)
+    def _delete_dialog(app: ui.App, exp_id: str) -> None:
+        if ui.confirm_by_typing(name, "Delete", key="ab_testing.delete"):
+            ui.act(app, "delete test", lambda: app.testing.delete(exp_id), done="Deleted")   # closes, says so, reruns
+
+Rules
+-----
+Keys        Every widget has `key="<tab>.<name>"` (`registry.`, `ab_testing.`, `tracking.`, `monitoring.`).
+URL         Selections are ids under `version`, `test`, `run`, `watch` (`ui.selected`, `ui.select`); filters use
+            `**ui.in_url(key, ...)`. Both survive tab switches, reloads, and Back. Drafts that do not belong into a link
+            get `persist_state="page"`.
+Jumps       `ui.jump_button(label, key, tab, name, ids)`, or `on_click=ui.jump` of any button.
+Text        What people typed passes `formats.markdown(...)` before any label, metric, caption, toast, option of pills,
+            or message; table cells and select boxes take it as it is. In figures it passes `charts.theme.escape` or
+            `shorten_label`. Never `unsafe_allow_html`, never `st.html`.
+Numbers     `formats.number`, `percent`, `whole`, `duration`, `size`, `instant`, `ago`; in tables floats get one format a
+            column by themselves. Nothing prints None, NaN, or an id where there is a name.
+Writes      Only through `ui.act(app, where, function, done)`: it refuses viewers, shows errors, closes the dialog,
+            says what was done and draws the page again. Buttons that write are `disabled=not app.can_edit`.
+            Pass `actor=app.actor` to every method that takes it.
+Ids         Act on the ids captured when the dialog opened, never on row positions. If another person was faster, the
+            module's error says so.
+Fresh       The header redraws the page when the store changes (not while a dialog is open). Nothing is cached.
+Joins       What needs two modules (register a run's model, open a test between versions) is in `chain`, not in a tab.
+"""

@@ -48,6 +48,7 @@ __all__ = [
     "facts",
     "flash",
     "header",
+    "in_url",
     "jump",
     "jump_button",
     "kpis",
@@ -57,7 +58,9 @@ __all__ = [
     "page",
     "select",
     "selected",
+    "set_in_url",
     "sync_url",
+    "tab_changed",
     "table",
 ]
 
@@ -65,8 +68,14 @@ logger = logging.getLogger("modeldesk.dashboard")
 T = TypeVar("T")
 
 TABS = ("Registry", "A/B testing", "Tracking", "Monitoring")
-# Selections that live in the URL under these names: ids, repeated for several.
-URL_NAMES = ("version", "test", "run", "watch")
+# Selections that live in the URL under these names: ids, repeated for several. Widgets live there under their keys.
+_TAB_OF_NAME = {"version": "Registry", "test": "A/B testing", "run": "Tracking", "watch": "Monitoring"}
+_TAB_OF_PREFIX = {
+    "registry": "Registry",
+    "ab_testing": "A/B testing",
+    "tracking": "Tracking",
+    "monitoring": "Monitoring",
+}
 REFRESH_SECONDS = 3.0  # what a notebook writes is on the page within five seconds, drawing included
 PAGE_ROWS = 500  # rows of a table sent to the browser at once
 MAX_ROWS_SHOWN = 12  # rows a table shows before it scrolls
@@ -74,6 +83,7 @@ ROW_PIXELS, HEADER_PIXELS = 35, 38
 
 ICON = (Path(__file__).parent / "icon.svg").read_text(encoding="utf-8")  # an icon by name is fetched from another host
 
+_URL_VALUES, _URL_WRITTEN = "url.values", "url.written"
 _DIALOG = "ui.dialog"
 _FLASH = "ui.flash"
 _TOKEN = "ui.token"  # noqa: S105 - a change token, not a secret
@@ -240,43 +250,103 @@ def _last_change(database: Database) -> datetime | None:
 
 
 # -- what lives in the URL ---------------------------------------------------------------------------
+# One dictionary in the session holds, by name, what belongs into the URL, as lists of text. The address bar shows the
+# open tab's part of it. Every change is one entry of the browser's history, so Back undoes one change. (Streamlit's own
+# `bind="query-params"` leaves no entries: Back would leave the app.)
 
 
 def sync_url() -> None:
-    """Take over what the address bar says, if the reader changed it (a link, a reload, the Back button)."""
-    for name in URL_NAMES:
-        current = st.query_params.get_all(name)
-        if current != st.session_state.get(f"url.written.{name}"):
-            st.session_state[f"url.{name}"] = current
-            st.session_state[f"url.written.{name}"] = current
+    """Take over what the address bar says, if the reader changed it (a link, a reload, Back). Runs before the tabs."""
+    state = st.session_state
+    values: dict[str, list[str]] = state.setdefault(_URL_VALUES, {})
+    current = {name: st.query_params.get_all(name) for name in st.query_params}
+    if current == state.get(_URL_WRITTEN):
+        return
+    state[_URL_WRITTEN] = current
+    tab = (current.get("tab") or [TABS[0]])[-1]
+    tab = tab if tab in TABS else TABS[0]
+    if "tab" in current or "tab" not in state:
+        state["tab"] = tab
+    for name in [name for name in values if _tab_of(name) == state["tab"] and name not in current]:
+        del values[name]
+    values.update({name: found for name, found in current.items() if _tab_of(name) is not None})
+
+
+def tab_changed() -> None:
+    """Put the opened tab and its state into the address. For `on_change=` of the tabs."""
+    _write_url()
 
 
 def selected(name: str) -> list[str]:
     """Return the ids selected under a name of the URL (`version`, `test`, `run`, `watch`)."""
-    return list(st.session_state.get(f"url.{name}", []))
+    return list(st.session_state.get(_URL_VALUES, {}).get(name, []))
 
 
 def select(name: str, ids: Sequence[str]) -> None:
     """Select ids under a name of the URL; an empty list removes it."""
-    chosen = list(dict.fromkeys(ids))
-    st.session_state[f"url.{name}"] = chosen
-    st.session_state[f"url.written.{name}"] = chosen
-    if chosen:
-        st.query_params[name] = chosen
-    elif name in st.query_params:
-        del st.query_params[name]
+    _set_url_value(name, list(dict.fromkeys(ids)))
+    _write_url()
 
 
-def jump(tab: str, name: str | None = None, ids: Sequence[str] = (), **state: Any) -> None:
+def in_url(
+    key: str, *, default: Any = None, options: Sequence[Any] | None = None, many: bool = False
+) -> dict[str, Any]:
+    """Return the arguments that keep a widget in the URL: `st.text_input("Search", **in_url("registry.search"))`.
+
+    Parameters
+    ----------
+    key : str
+        Widget key, `"<tab>.<name>"`, which is also the name in the URL.
+    default : str, bool or list
+        The value that is not worth a place in the URL. Do not also pass `value=`, `index=` or `default=`.
+    options : sequence, optional
+        What may be chosen; anything else that a link says is ignored.
+    many : bool
+        Whether the value is a list.
+
+    Notes
+    -----
+    The value survives closing the tab. Text is committed by Enter or by leaving the box, not while typing, so that
+    Back does not go through half-typed words.
+    """
+    state = st.session_state
+    found = state.setdefault(_URL_VALUES, {}).get(key)
+    if key not in state or found != state.get(f"url.seen.{key}"):
+        state[key] = default if found is None else _decode(found, default, options, many=many)
+        state[f"url.seen.{key}"] = found
+    if options is not None:  # what was chosen may have been deleted since
+        allowed = set(options)
+        if many:
+            state[key] = [value for value in state[key] or [] if value in allowed]
+        elif state[key] not in allowed:
+            state[key] = default if default in allowed or default is None else next(iter(options), None)
+
+    def changed() -> None:
+        value = state[key]
+        _set_url_value(key, [] if value == default else _encode(value))
+        state[f"url.seen.{key}"] = state[_URL_VALUES].get(key)
+        _write_url()
+
+    return {"key": key, "on_change": changed, "persist_state": "session"}
+
+
+def set_in_url(key: str, value: Any) -> None:
+    """Set a widget of `in_url` from elsewhere (a button, a jump) before it is drawn."""
+    _set_url_value(key, [] if value is None else _encode(value))
+    _write_url()
+
+
+def jump(tab: str, name: str | None = None, ids: Sequence[str] = (), widgets: Mapping[str, Any] | None = None) -> None:
     """Open a tab with something selected. For `on_click=`: it must run before the tabs are drawn.
 
-    `state` sets widgets of that tab by key, with `__` for the dot: `jump("Tracking", tracking__filter="")`.
+    `widgets` sets widgets of that tab made with `in_url`, by key.
     """
     st.session_state["tab"] = tab
     if name is not None:
-        select(name, ids)
-    for key, value in state.items():
-        st.session_state[key.replace("__", ".")] = value
+        _set_url_value(name, list(ids))
+    for key, value in (widgets or {}).items():
+        _set_url_value(key, [] if value is None else _encode(value))
+    _write_url()
 
 
 def jump_button(label: str, key: str, tab: str, name: str, ids: Sequence[str], *, help: str | None = None) -> None:  # noqa: A002
@@ -290,6 +360,49 @@ def jump_button(label: str, key: str, tab: str, name: str, ids: Sequence[str], *
         on_click=jump,
         args=(tab, name, ids),
     )
+
+
+def _tab_of(name: str) -> str | None:
+    """Return which tab a name of the URL belongs to."""
+    return _TAB_OF_NAME.get(name) or _TAB_OF_PREFIX.get(name.partition(".")[0])
+
+
+def _set_url_value(name: str, values: list[str]) -> None:
+    known = st.session_state.setdefault(_URL_VALUES, {})
+    if values:
+        known[name] = values
+    else:
+        known.pop(name, None)
+
+
+def _write_url() -> None:
+    tab = st.session_state.get("tab", TABS[0])
+    values = st.session_state.get(_URL_VALUES, {})
+    query = {"tab": [tab]} | {name: found for name, found in values.items() if _tab_of(name) == tab}
+    if query != {name: st.query_params.get_all(name) for name in st.query_params}:
+        st.query_params.from_dict(query)
+    st.session_state[_URL_WRITTEN] = query
+
+
+def _encode(value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
+    if isinstance(value, list | tuple):
+        return [str(item) for item in value] or [""]
+    return [] if value is None else [str(value)]
+
+
+def _decode(found: list[str], default: Any, options: Sequence[Any] | None, *, many: bool) -> Any:
+    if isinstance(default, bool):
+        return found[-1] == "yes"
+    if options is not None:
+        by_text = {str(option): option for option in options}
+        values = [by_text[text] for text in found if text in by_text]
+    else:
+        values = [text for text in found if text]
+    if many:
+        return values
+    return values[-1] if values else default
 
 
 # -- numbers and facts -------------------------------------------------------------------------------
@@ -573,6 +686,6 @@ def _remove_examples(app: App) -> None:
 
     with errors("remove example data"):
         remove_example_data(app.database)
-        for name in URL_NAMES:
+        for name in _TAB_OF_NAME:
             select(name, [])
         flash("Example data is removed")

@@ -51,6 +51,7 @@ _MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|<>~:$&=\"'^]")
 # What the extensions rewrite after entities have been decoded; only a code span keeps it as it is: `:smile:`, `a -> b`,
 # `--`, `>=`, and addresses that would become links.
 _REWRITTEN = re.compile(r":[\w+-]+[:\[]|--|->|<-|[<>~]=|://|www\.|\S@\S", re.IGNORECASE)
+_ICON = re.compile(r"(:)(?=material/)")
 _LINE_START = re.compile(r"(\d{1,9})([.)])|[-+=]")
 # A cell that begins like this is run as a formula by spreadsheets (OWASP, "CSV injection").
 _FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -228,16 +229,21 @@ def markdown(text: object) -> str:
     """
     plain = " ".join(str(text).split()) if "\n" in str(text) or "\t" in str(text) else str(text)
     if _REWRITTEN.search(plain):
-        longest = max((len(run) for run in re.findall(r"`+", plain)), default=0)
-        fence = "`" * (longest + 1)
-        pad = " " if plain.startswith("`") or plain.endswith("`") else ""
-        return f"{fence}{pad}{plain}{pad}{fence}"
+        # Streamlit rewrites `:material/` even in code, before Markdown is read: its colon stands between two spans.
+        return "".join("&#58;" if part == ":" else _code_span(part) for part in _ICON.split(plain) if part)
     escaped = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", plain)
     start = _LINE_START.match(escaped)
     if start:
         mark = start[2] or start[0]
         escaped = f"{start[1] or ''}&#{ord(mark)};{escaped[start.end() :]}"
     return escaped
+
+
+def _code_span(text: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if text[0] in "` " or text[-1] in "` " else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
 
 
 # -- export ------------------------------------------------------------------------------------------

@@ -12,4 +12,4 @@ __all__ = ["render"]
 def render(app: ui.App) -> None:
     """Draw the tab."""
     ui.empty_state(app, "What you write appears here.", "from x import y", key="monitoring.load_examples")
-    st.text_input("Search", key="monitoring.search", bind="query-params", live=True)
+    st.text_input("Search", **ui.in_url("monitoring.search", default=""))

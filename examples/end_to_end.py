@@ -1,7 +1,7 @@
 """From the first run to the first drift alarm, on real scans, in one go.
 
-    python examples/end_to_end.py                 # in a store of its own, removed afterwards
-    python examples/end_to_end.py --store PATH    # in a SQLite file that stays, for the dashboard
+python examples/end_to_end.py                 # in a store of its own, removed afterwards
+python examples/end_to_end.py --store PATH    # in a SQLite file that stays, for the dashboard
 """
 
 from __future__ import annotations
@@ -28,9 +28,13 @@ def main() -> None:
         database = Database(arguments.store or Path(folder) / "modeldesk.db")
         story = tell(database, print)
         database.close()
-    print(f"done in {time.perf_counter() - began:.1f} s: {len(story.run_ids)} runs, 2 versions, 1 A/B test, 1 model watched")
+    print(
+        f"done in {time.perf_counter() - began:.1f} s: {len(story.run_ids)} runs, 2 versions, 1 A/B test, 1 model watched"
+    )
     if arguments.store:
-        print(f"look at it:  MODELDESK_DATABASE_URL=sqlite:///{arguments.store.resolve()} streamlit run streamlit_app.py")
+        print(
+            f"look at it:  MODELDESK_DATABASE_URL=sqlite:///{arguments.store.resolve()} streamlit run streamlit_app.py"
+        )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -127,7 +126,9 @@ class Server:
             self.process.wait(10)
 
 
-def start_server(folder: Path, *, script: Path | None = None, arguments: tuple[str, ...] = (), **environment: str) -> Server:
+def start_server(
+    folder: Path, *, script: Path | None = None, arguments: tuple[str, ...] = (), **environment: str
+) -> Server:
     """Start the dashboard on a free port and wait until it answers."""
     port = free_port()
     log = folder / f"streamlit-{port}.log"
@@ -156,10 +157,17 @@ def start_server(folder: Path, *, script: Path | None = None, arguments: tuple[s
 
 
 @pytest.fixture
-def server(store: Database, tmp_path: Path) -> Iterator[Server]:
-    running = start_server(tmp_path, MODELDESK_DATABASE_URL=store.url)
-    yield running
-    running.stop()
+def servers(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers that are stopped after the browser has left them."""
+    running: list[Server] = []
+
+    def start(**options: Any) -> Server:
+        running.append(start_server(tmp_path, **options))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()
 
 
 # -- the browser -----------------------------------------------------------------------------------------------
@@ -253,13 +261,17 @@ class Screen:
         log = self.server.log.read_text(errors="replace")
         traces = [line for line in log.splitlines() if "Uncaught app exception" in line]
         problems = [text for text in self.complaints if not any(known in text for known in self.expected)]
-        assert not (exceptions or problems or traces), f"{exceptions}\n{problems}\n{log[-6000:] if traces else ''}"
+        found = exceptions + problems + traces
+        assert not found, "\n".join(found) + (log[-6000:] if traces else "")
 
 
 @pytest.fixture
-def open_app(chromium: Any, server: Server, request: pytest.FixtureRequest) -> Iterator[Callable[..., Screen]]:
+def open_app(
+    chromium: Any, servers: Callable[..., Server], store: Database, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Screen]]:
     contexts: list[Any] = []
     screens: list[Screen] = []
+    default: list[Server] = []
 
     def start(
         *, dark: bool = False, width: int = 1400, height: int = 1600, to: Server | None = None, **query: str | list[str]
@@ -272,7 +284,9 @@ def open_app(chromium: Any, server: Server, request: pytest.FixtureRequest) -> I
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(WAIT_MILLISECONDS)
-        screen = Screen(page, to or server)
+        if to is None and not default:
+            default.append(servers(MODELDESK_DATABASE_URL=store.url))
+        screen = Screen(page, to or default[0])
         screen.watch()
         screens.append(screen)
         return screen.go(**query)
@@ -287,9 +301,3 @@ def open_app(chromium: Any, server: Server, request: pytest.FixtureRequest) -> I
     finally:
         for context in contexts:
             context.close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _empty_artifacts(request: pytest.FixtureRequest) -> None:
-    if not hasattr(request.config, "workerinput"):
-        shutil.rmtree(ARTIFACTS / "old", ignore_errors=True)

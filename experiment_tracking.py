@@ -1,0 +1,770 @@
+"""Experiment tracking: runs with params, metric histories, tags and files, none of which is ever lost.
+
+    >>> import tempfile
+    >>> tracking = ExperimentTracking(f"{tempfile.mkdtemp()}/modeldesk.db")
+    >>> run_id = tracking.start_run("model-training", "run-001", params={"learning_rate": 0.001})
+    >>> for epoch, accuracy in enumerate([0.7, 0.8, 0.9]):
+    ...     tracking.log_metrics(run_id, {"accuracy": accuracy}, step=epoch)
+    >>> tracking.end_run(run_id)
+    >>> tracking.search_runs("metrics.accuracy > 0.85")[["name", "metrics.accuracy"]].values.tolist()
+    [['run-001', 0.9]]
+
+Or with a handle that ends the run by itself, as failed if an exception leaves the block:
+
+    >>> with tracking.run("model-training", "run-002", params={"learning_rate": 0.01}) as run:
+    ...     run.log({"accuracy": 0.95})
+    >>> tracking.get_run(run.run_id).status
+    <RunStatus.FINISHED: 'finished'>
+
+Vocabulary: an *experiment* is a named group of runs. A *run* has *params* (what was chosen; set once), *metrics* (what was
+measured; a value at each *step*), *tags* (words about it; they may change) and *artifacts* (files). Logging a step again
+replaces its value, so a resumed run has one curve; without a step a value goes to the next one.
+
+What returned is stored: a process killed at any instruction loses nothing that a call had acknowledged. The one exception is
+asked for by name: ``buffered=True`` lets values wait, at most a second and at most 5,000 of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from artifacts import ArtifactStore, check_artifact_path
+from db import (
+    Database,
+    DuplicateError,
+    MetricPointRow,
+    MetricSummaryRow,
+    NotFoundError,
+    RunArtifactRow,
+    RunEnvironmentRow,
+    RunKeyRow,
+    RunParamRow,
+    RunRow,
+    RunTagRow,
+    StateError,
+    TrackingExperimentRow,
+    from_microseconds,
+    to_microseconds,
+)
+from tracking_parts import artifact_kinds, metric_log
+from tracking_parts.analysis import Analysis
+from tracking_parts.buffer import Entry, MetricBuffer
+from tracking_parts.environment import capture_environment as capture
+from tracking_parts.environment import identify_process, is_process_alive
+from tracking_parts.exchange import Exchange
+from tracking_parts.filters import All, AnyOf, Comparison, Field, FilterError, Node, Not, parse_filter, parse_order
+from tracking_parts.handle import ActiveRun
+from tracking_parts.keeper import STALE_SECONDS, Keeper
+from tracking_parts.names import make_name
+from tracking_parts.params import StoredParam, flatten_params, read_tags, restore_param, to_stored_param
+from tracking_parts.records import (
+    Artifact,
+    Experiment,
+    ImportReport,
+    MetricSummary,
+    PurgeReport,
+    Run,
+    RunStatus,
+)
+from values import check_choice, check_name, check_text, encode_json, new_id, shorten, to_int
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "ActiveRun",
+    "Artifact",
+    "Experiment",
+    "ExperimentTracking",
+    "FilterError",
+    "ImportReport",
+    "MetricSummary",
+    "PurgeReport",
+    "Run",
+    "RunStatus",
+]
+
+logger = logging.getLogger("modeldesk")
+
+CHUNK = 500  # ids in one IN list: SQLite admits a limited number of bound values
+SMALL_EXPERIMENT = 5_000  # runs: below it a search walks the experiment, above it the index of the metric
+REMEMBERED = 100_000  # run ids kept in memory
+
+_NOW = {  # the database's own clock, in microseconds: heartbeats of many hosts are judged by one clock
+    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)",
+    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
+}
+
+
+class ExperimentTracking(Analysis, Exchange):
+    """Everything about runs: starting, logging, finding, comparing.
+
+    Parameters
+    ----------
+    database : Database, str, path or None
+        A `Database`, its URL, or None for the default store (``~/.modeldesk``).
+    capture_environment : bool
+        Whether a run stores its code, command, packages and hardware when it starts.
+    buffered : bool
+        False: what `log_metrics` returned from is durable. True: values wait in memory and are stored together, at the
+        latest after ``max_buffer_seconds`` or ``max_buffer_points``; that much a killed process may lose.
+    max_buffer_points, max_buffer_seconds : int, float
+        The bounds of the buffered mode.
+    clock : callable or None
+        Returns the current time; for tests.
+
+    Notes
+    -----
+    One object may be used by any number of threads. A forked child may go on using it.
+    """
+
+    def __init__(
+        self,
+        database: Database | str | os.PathLike[str] | None = None,
+        *,
+        capture_environment: bool = True,
+        buffered: bool = False,
+        max_buffer_points: int = 5_000,
+        max_buffer_seconds: float = 1.0,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._database = Database.open(database)
+        self._capture_environment = capture_environment
+        self._clock = clock
+        self._key_ids: dict[str, int] = {}
+        self._run_ids: dict[str, int] = {}
+        self._environment_ids: dict[str, int] = {}
+        self._sql = self._database.sql
+        self._store_of_artifacts: ArtifactStore | None = None
+        self._buffer: MetricBuffer | None = None
+        if buffered:
+            self._buffer = MetricBuffer(
+                self._store_entries,
+                max_points=to_int(max_buffer_points, "max_buffer_points", 1),
+                max_seconds=max_buffer_seconds,
+            )
+        self._keeper = Keeper(self._write_heartbeats, self._end_at_exit, self.flush, self._after_fork)
+
+    def __repr__(self) -> str:
+        return f"ExperimentTracking({self._database.url!r})"
+
+    # -- starting and ending -------------------------------------------------------------------------
+
+    def start_run(
+        self,
+        experiment: str,
+        name: str | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        parent_run_id: str | None = None,
+        run_id: str | None = None,
+        note: str | None = None,
+        detached: bool = False,
+    ) -> str:
+        """Start a run and return its id.
+
+        Parameters
+        ----------
+        experiment : str
+            Name of the experiment; made if it is new.
+        name : str or None
+            Name of the run; need not be unique. None makes one up.
+        params, tags : mapping or None
+            As for `log_params` and `set_tags`.
+        parent_run_id : str or None
+            The run this one is nested in.
+        run_id : str or None
+            An id of your own, 32 hexadecimal characters: calling again with it returns the same run, so a call whose answer
+            was lost can be repeated.
+        note : str or None
+            Free text.
+        detached : bool
+            False: this process runs it. When the process exits the run is ended, when it is killed the run is marked killed.
+            True: the run stays open until `end_run`, whoever calls it.
+
+        Returns
+        -------
+        str
+            32 hexadecimal characters.
+
+        Raises
+        ------
+        NotFoundError
+            If the parent does not exist.
+        ValueError, TypeError
+            If a name, param or tag cannot be stored. Nothing is stored then.
+        """
+        experiment = check_name(experiment, "experiment")
+        uid = new_id() if run_id is None else _check_run_id(run_id)
+        name = make_name(uid) if name is None else check_name(name, "run name")
+        stored = {key: to_stored_param(key, value) for key, value in flatten_params(params or {}).items()}
+        read = read_tags(tags or {})
+        note = None if note is None else check_text(note, "note")
+        environment = capture() if self._capture_environment else {}
+        now = self._now()
+        with self._driver() as (cursor, new_keys):
+            sql = self._sql
+            if run_id is not None:
+                cursor.execute(sql("SELECT id FROM runs WHERE uid = ?"), (uid,))
+                row = cursor.fetchone()
+                if row is not None:
+                    return uid
+            experiment_row = self._find_or_add_experiment(cursor, experiment, now)
+            parent = None if parent_run_id is None else self._find_run(cursor, parent_run_id)
+            environment_row = self._find_or_add_environment(cursor, environment)
+            process = None if detached else identify_process()
+            heartbeat = "NULL" if detached else _NOW[self._database.dialect]
+            cursor.execute(
+                sql(
+                    "INSERT INTO runs (uid, experiment_id, name, status, parent_id, started_at, heartbeat_at, process, note, "  # noqa: S608
+                    f"environment_id) VALUES (?, ?, ?, 'running', ?, ?, {heartbeat}, ?, ?, ?) RETURNING id"
+                ),
+                (uid, experiment_row, name, parent, now, process, note, environment_row),
+            )
+            run = int(cursor.fetchone()[0])
+            keys = self._keys_of(cursor, [*stored, *read], new_keys)
+            if stored:
+                cursor.executemany(sql(_ADD_PARAM), [(run, keys[key], *value) for key, value in stored.items()])
+            if read:
+                cursor.executemany(sql(_SET_TAG), [(run, keys[key], value) for key, value in read.items()])
+        self._remember(uid, run)
+        if not detached:
+            self._keeper.add(run)
+        return uid
+
+    @contextmanager
+    def run(
+        self,
+        experiment: str | None = None,
+        name: str | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        parent_run_id: str | None = None,
+        resume: str | None = None,
+        note: str | None = None,
+        system_metrics: bool | float = False,
+    ) -> Iterator[ActiveRun]:
+        """Start a run and end it when the block ends: finished, or failed with the exception that left it.
+
+        Parameters
+        ----------
+        experiment, name, params, tags, parent_run_id, note
+            As for `start_run`.
+        resume : str or None
+            The id of a run to go on with, instead of a new one.
+        system_metrics : bool or float
+            Log CPU, memory and GPU use in the background, every 10 seconds or every so many.
+
+        Yields
+        ------
+        ActiveRun
+            With ``run_id``, ``log``, ``log_params``, ``set_tags``, ``log_artifact``, ``run`` (a nested run) and more.
+        """
+        if resume is not None:
+            self._resume(resume)
+            run_id = resume
+            if params:
+                self._log_params(run_id, params, overwrite=False)
+            if tags:
+                self._set_tags(run_id, tags)
+        elif experiment is None:
+            raise ValueError("name the experiment of the new run, or the run to resume")
+        else:
+            run_id = self.start_run(
+                experiment, name, params=params, tags=tags, parent_run_id=parent_run_id, note=note
+            )
+        handle = ActiveRun(self, run_id, experiment)
+        sampler = handle._start_system_metrics(system_metrics)
+        try:
+            yield handle
+        except GeneratorExit:
+            self._end(run_id, RunStatus.FINISHED, None, sampler)
+            raise
+        except BaseException as error:
+            from tracking_parts.keeper import describe_exception
+
+            # Ctrl-C is a person who has seen enough, not a fault of the run; it is told apart by its text.
+            self._end(run_id, RunStatus.FAILED, describe_exception(error), sampler)
+            raise
+        else:
+            self._end(run_id, RunStatus.FINISHED, None, sampler)
+
+    def end_run(self, run_id: str, status: str = "finished", *, error: str | BaseException | None = None) -> None:
+        """End a run. Ending it again changes how it ended.
+
+        Parameters
+        ----------
+        run_id : str
+        status : {"finished", "failed", "killed"}
+        error : str, exception or None
+            What went wrong.
+        """
+        chosen = check_choice(str(status).lower(), "status", [s.value for s in RunStatus if s != RunStatus.RUNNING])
+        if isinstance(error, BaseException):
+            from tracking_parts.keeper import describe_exception
+
+            error = describe_exception(error)
+        elif error is not None:
+            error = check_text(error, "error")
+        self._end(run_id, RunStatus(chosen), error, None)
+
+    def resume_run(self, run_id: str) -> str:
+        """Set an ended run running again, in this process; its steps go on where they stopped. Returns the id."""
+        self._resume(run_id)
+        return run_id
+
+    # -- logging -------------------------------------------------------------------------------------
+
+    def log_params(self, run_id: str, params: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        """Store params of any JSON value; nested dicts become keys with dots.
+
+        Parameters
+        ----------
+        run_id : str
+        params : mapping
+            The types come back: 1, 1.0, "1" and True stay different.
+        overwrite : bool
+            A param is set once. Logging the same value again is fine; another value needs True.
+
+        Raises
+        ------
+        DuplicateError
+            If a param has another value already; the message says both. Nothing is stored then.
+        NotFoundError
+            If there is no such run.
+        """
+        self._log_params(run_id, params, overwrite=overwrite)
+
+    def log_metrics(self, run_id: str, metrics: Any, step: Any = None, *, at: Any = None) -> None:
+        """Store values of metrics; when it returns they survive the death of the process.
+
+        Parameters
+        ----------
+        run_id : str
+        metrics : mapping of str to number, mapping of str to sequence, or DataFrame
+            A number each, or as many values each as there are steps. NaN and infinities are kept. Booleans count as 1 and
+            0; integers beyond 2**53 are rounded to the nearest float. Of a DataFrame every column is a metric; a column
+            "step" (or else the index) holds the steps.
+        step : int, sequence of int or None
+            Any integer of 64 bits, negative ones too, in any order. A step logged again replaces its value. None is the
+            next step of each metric, 0 at first.
+        at : instant, sequence of instants or None
+            When it was measured; None is now, without a time zone is UTC.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run, or it was deleted.
+        ValueError, TypeError
+            If a name, value or step cannot be stored. Nothing is stored then.
+        """
+        single, batch = metric_log.read_metrics(metrics, step, at, self._key_ids)
+        if single is not None:
+            this = None if step is None else step if type(step) is int and -_INT64 <= step < _INT64 else to_int(step, "step")
+            micros = self._now() if at is None else metric_log.to_micros(at)
+            if self._buffer is not None:
+                self._check_known(run_id)
+                self._buffer.add(run_id, single, this, micros)
+                return
+            self._insert(lambda: self._store_single(run_id, single, this, micros))
+        elif batch:
+            self.flush()  # what waits is older than this batch
+            self._insert(lambda: self._store_batch(run_id, batch))
+
+    def flush(self) -> None:
+        """Store what the buffered mode holds back; when it returns that is durable."""
+        if self._buffer is not None:
+            self._buffer.flush()
+
+    def set_tags(self, run_id: str, tags: Mapping[str, Any]) -> None:
+        """Set tags; a tag that is there gets the new value. Numbers and booleans become text."""
+        self._set_tags(run_id, tags)
+
+    def delete_tags(self, run_id: str, keys: Iterable[str]) -> None:
+        """Remove tags; those that are not there are left out silently."""
+        wanted = [keys] if isinstance(keys, str) else list(keys)
+        with self._database.write(durable=False) as session:
+            run = self._require_run(session, run_id, for_update=True)
+            session.execute(
+                sa.delete(RunTagRow).where(
+                    RunTagRow.run_id == run.id,
+                    RunTagRow.key_id.in_(sa.select(RunKeyRow.id).where(RunKeyRow.name.in_(wanted))),
+                )
+            )
+
+    def set_note(self, run_id: str, note: str | None) -> None:
+        """Set the note of a run; None removes it."""
+        self._update_run(run_id, note=None if note is None else check_text(note, "note"))
+
+    def rename_run(self, run_id: str, name: str) -> None:
+        """Give a run another name."""
+        self._update_run(run_id, name=check_name(name, "run name"))
+
+    def archive_run(self, run_id: str, archived: bool = True) -> None:
+        """Leave a run out of searches that do not ask for archived ones, or (False) take it back in."""
+        self._update_run(run_id, archived_at=self._now_datetime() if archived else None)
+
+    # -- artifacts -----------------------------------------------------------------------------------
+
+    def log_artifact(self, run_id: str, path_or_object: Any, name: str | None = None, *, kind: str | None = None) -> list[str]:
+        """Store a file, a folder or an object with a run.
+
+        Parameters
+        ----------
+        run_id : str
+        path_or_object : path, str, bytes, DataFrame, array, figure, image, dict, list or model
+            A string is the path of a file or folder (use `log_text` for text). Frames become Parquet (or CSV without
+            pyarrow), dicts and lists JSON, arrays ``.npy``, Plotly figures their JSON, Matplotlib figures and images PNG, any
+            other object is stored with joblib.
+        name : str or None
+            Relative path within the run, such as "plots/roc.png"; None takes the file's own name. Logging the same path
+            again replaces the file.
+        kind : str or None
+            To say how it is stored where that is not clear: "json", "dataframe", "array", "plotly", "image", "model".
+
+        Returns
+        -------
+        list of str
+            The paths within the run; more than one for a folder.
+
+        Raises
+        ------
+        ValueError
+            If the name leaves the run, is absolute, empty, or has forbidden characters.
+        ArtifactError
+            If there is no such file, or it is a device, a FIFO, or a folder with links that leave it.
+        """
+        if name is not None:
+            name = check_artifact_path(name, "artifact name")
+        return self._store_artifacts(run_id, lambda: artifact_kinds.store(self._artifacts, path_or_object, name, kind))
+
+    def log_text(self, run_id: str, text: str, name: str) -> list[str]:
+        """Store text as a file with a run."""
+        name = check_artifact_path(name, "artifact name")
+        data = check_text(text, "text", max_length=100_000_000).encode()
+        return self._store_artifacts(
+            run_id, lambda: [artifact_kinds.Stored(name, "text", self._artifacts.put_bytes(data), {})]
+        )
+
+    def list_artifacts(self, run_id: str, prefix: str = "") -> list[Artifact]:
+        """Return the files of a run, sorted by path; with a prefix those below that folder, or that file."""
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix must be text, got {type(prefix).__name__}")
+        folder = prefix.rstrip("/")
+        with self._database.read() as session:
+            run = self._require_run(session, run_id, deleted=True)
+            rows = session.scalars(
+                sa.select(RunArtifactRow).where(RunArtifactRow.run_id == run.id).order_by(RunArtifactRow.path)
+            ).all()
+        return [
+            _to_artifact(row) for row in rows if not folder or row.path == folder or row.path.startswith(folder + "/")
+        ]
+
+    def load_artifact(self, run_id: str, path: str) -> Any:
+        """Return an artifact as it was logged: an object, text, or the bytes of a file.
+
+        Raises
+        ------
+        NotFoundError
+            If the run has no such artifact; the message names those it has.
+        ArtifactError
+            If the stored bytes are missing or altered: their hash is checked before anything reads them.
+        """
+        artifact = self._find_artifact(run_id, path)
+        return artifact_kinds.load(self._artifacts, artifact)
+
+    def preview_artifact(self, run_id: str, path: str, max_bytes: int = 10_000) -> str | None:
+        """Return the beginning of an artifact as text, or None if it is not text. Nothing is ever unpickled."""
+        artifact = self._find_artifact(run_id, path)
+        return artifact_kinds.preview(self._artifacts, artifact, to_int(max_bytes, "max_bytes", 1, 10_000_000))
+
+    def download_artifact(self, run_id: str, path: str, destination: str | os.PathLike[str]) -> Path:
+        """Copy an artifact, or all below a folder of artifacts, to a new file or folder; returns where it is."""
+        target = Path(destination)
+        with self._database.read() as session:
+            run = self._require_run(session, run_id, deleted=True)
+            rows = list(session.scalars(sa.select(RunArtifactRow).where(RunArtifactRow.run_id == run.id)))
+        for row in rows:
+            if row.path == path:
+                place = target / Path(row.path).name if target.is_dir() else target
+                return self._artifacts.copy_to(row.sha256, place)
+        folder = path.strip("/") + "/" if path.strip("/") else ""
+        inside = [row for row in rows if row.path.startswith(folder)]
+        if not inside:
+            raise NotFoundError(_no_artifact(run_id, path, [row.path for row in rows]))
+        for row in inside:
+            place = target / check_artifact_path(row.path.removeprefix(folder))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._artifacts.copy_to(row.sha256, place)
+        return target
+
+    def delete_artifact(self, run_id: str, path: str) -> int:
+        """Remove an artifact for good; returns the bytes given back (0 if something else has the same content)."""
+        with self._database.write() as session:
+            run = self._require_run(session, run_id, for_update=True)
+            row = session.get(RunArtifactRow, (run.id, path))
+            if row is None:
+                paths = session.scalars(sa.select(RunArtifactRow.path).where(RunArtifactRow.run_id == run.id)).all()
+                raise NotFoundError(_no_artifact(run_id, path, paths))
+            sha256 = row.sha256
+            session.delete(row)
+        return self._artifacts.release(self._database, [sha256])
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def get_run(self, run_id: str) -> Run:
+        """Return a run as it is now, deleted ones too.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run.
+        """
+        self._settle()
+        with self._database.read() as session:
+            run = self._require_run(session, run_id, deleted=True)
+            return self._read_runs(session, [run.id])[0]
+
+    def find_run(self, experiment: str, name: str) -> Run | None:
+        """Return the latest run of a name in an experiment, or None."""
+        self._settle()
+        with self._database.read() as session:
+            found = session.scalar(
+                sa.select(RunRow.id)
+                .join(TrackingExperimentRow, TrackingExperimentRow.id == RunRow.experiment_id)
+                .where(
+                    TrackingExperimentRow.name == experiment,
+                    TrackingExperimentRow.deleted_at.is_(None),
+                    RunRow.name == name,
+                    RunRow.deleted_at.is_(None),
+                )
+                .order_by(RunRow.started_at.desc(), RunRow.id.desc())
+                .limit(1)
+            )
+            return None if found is None else self._read_runs(session, [found])[0]
+
+    def list_experiments(self) -> list[Experiment]:
+        """Return all experiments, the one with the latest run first."""
+        self._settle()
+        with self._database.read() as session:
+            return _read_experiments(session)
+
+    def list_keys(self, experiment: str | None = None) -> dict[str, list[str]]:
+        """Return the keys in use, for pickers: "metrics", "params", "tags", each sorted."""
+        with self._database.read() as session:
+            result = {}
+            for kind, table in (("metrics", MetricSummaryRow), ("params", RunParamRow), ("tags", RunTagRow)):
+                used = sa.select(table.key_id).join(RunRow, RunRow.id == table.run_id).where(RunRow.deleted_at.is_(None))
+                if experiment is not None:
+                    used = used.where(RunRow.experiment_id == self._require_experiment(session, experiment))
+                names = session.scalars(sa.select(RunKeyRow.name).where(RunKeyRow.id.in_(used)))
+                result[kind] = sorted(names)
+            return result
+
+    def search_runs(
+        self,
+        filter: str | None = None,
+        *,
+        experiment: str | Sequence[str] | None = None,
+        order_by: str | Sequence[str] | None = None,
+        limit: int = 1_000,
+        offset: int = 0,
+        include: str = "active",
+    ) -> pd.DataFrame:
+        """Find runs.
+
+        Parameters
+        ----------
+        filter : str or None
+            Such as ``"metrics.accuracy > 0.9 and params.lr = 0.01"``; the language is described in
+            `tracking_parts.filters`.
+        experiment : str, sequence of str or None
+            Only runs of these experiments.
+        order_by : str, sequence of str or None
+            Such as ``"metrics.loss"`` or ``"max(metrics.accuracy) desc, started_at"``; runs without the thing, and with NaN or
+            an infinite value of it, come last. None is the latest first.
+        limit, offset : int
+            How many at most (up to 1,000,000), after how many.
+        include : {"active", "archived", "deleted", "all"}
+            "active" is neither archived nor deleted.
+
+        Returns
+        -------
+        DataFrame
+            A row a run: run_id, name, experiment, status, started_at, ended_at, duration_seconds, parent_run_id, note,
+            archived, then ``params.*``, ``metrics.*`` (last values) and ``tags.*``.
+
+        Raises
+        ------
+        FilterError
+            A ValueError that points at the character.
+        NotFoundError
+            If there is no such experiment.
+        """
+        node = None if filter is None or (isinstance(filter, str) and not filter.strip()) else parse_filter(filter)
+        order = [] if order_by is None else parse_order(order_by)
+        limit = to_int(limit, "limit", 1, 1_000_000)
+        offset = to_int(offset, "offset", 0)
+        check_choice(include, "include", ["active", "archived", "deleted", "all"])
+        self._settle()
+        with self._database.read() as session:
+            found = self._find_runs(session, node, experiment, order, limit, offset, include)
+            return self._read_frame(session, found)
+
+    def count_runs(
+        self, filter: str | None = None, *, experiment: str | Sequence[str] | None = None, include: str = "active"
+    ) -> int:
+        """Return how many runs a search would find without a limit."""
+        node = None if filter is None or not filter.strip() else parse_filter(filter)
+        check_choice(include, "include", ["active", "archived", "deleted", "all"])
+        self._settle()
+        with self._database.read() as session:
+            query = sa.select(sa.func.count()).select_from(RunRow).where(*self._where(session, node, experiment, include))
+            return int(session.scalar(query) or 0)
+
+    def metric_history(
+        self, run_ids: str | Sequence[str], metric: str | Sequence[str], *, max_points: int | None = None
+    ) -> pd.DataFrame:
+        """Return the values of metrics over the steps, in long form.
+
+        Parameters
+        ----------
+        run_ids : str or sequence of str
+        metric : str or sequence of str
+        max_points : int or None
+            At most about so many rows a run and metric: the steps are cut into equal buckets, and of each the least, the greatest
+            and the last value stay, chosen in the database. No extreme is lost, whatever the length.
+
+        Returns
+        -------
+        DataFrame
+            Columns run_id, metric, step, at (UTC), value; sorted by run (as given), metric (as given) and step.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run. A run without the metric has no rows.
+        """
+        runs = [run_ids] if isinstance(run_ids, str) else list(run_ids)
+        metrics = [metric] if isinstance(metric, str) else list(metric)
+        if max_points is not None:
+            max_points = to_int(max_points, "max_points", 3)
+        self._settle()
+        with self._database.read() as session:
+            return self._read_history(session, runs, metrics, max_points)
+
+    # -- deleting ------------------------------------------------------------------------------------
+
+    def delete_run(self, run_id: str, *, permanently: bool = False) -> PurgeReport | None:
+        """Delete a run and the runs nested in it.
+
+        Parameters
+        ----------
+        run_id : str
+        permanently : bool
+            False: hidden, until `restore_run` or `purge_deleted`. True: gone at once; returns what that gave back.
+        """
+        self.flush()
+        with self._database.write() as session:
+            run = self._require_run(session, run_id, for_update=True, deleted=permanently)
+            family = _with_descendants(session, [run.id])
+            if permanently:
+                counts, blobs = _remove_runs(session, family)
+            else:
+                session.execute(
+                    sa.update(RunRow)
+                    .where(RunRow.id.in_(family), RunRow.deleted_at.is_(None))
+                    .values(deleted_at=self._now_datetime())
+                )
+        self._forget_runs(family)
+        return self._give_back(counts, blobs) if permanently else None
+
+    def restore_run(self, run_id: str) -> None:
+        """Take back a deletion, of the run and of the runs that were deleted with it."""
+        with self._database.write() as session:
+            run = self._require_run(session, run_id, for_update=True, deleted=True)
+            if run.deleted_at is None:
+                return
+            experiment = session.get_one(TrackingExperimentRow, run.experiment_id)
+            if experiment.deleted_at is not None:
+                _restore_experiment(session, experiment)
+            session.execute(
+                sa.update(RunRow)
+                .where(RunRow.id.in_(_with_descendants(session, [run.id])), RunRow.deleted_at == run.deleted_at)
+                .values(deleted_at=None)
+            )
+
+    def delete_experiment(self, experiment: str) -> None:
+        """Delete an experiment and its runs; its name is free again. Undone by `restore_experiment`."""
+        self.flush()
+        with self._database.write() as session:
+            number = self._require_experiment(session, experiment)
+            now = self._now_datetime()
+            session.execute(
+                sa.update(TrackingExperimentRow).where(TrackingExperimentRow.id == number).values(deleted_at=now)
+            )
+            session.execute(
+                sa.update(RunRow)
+                .where(RunRow.experiment_id == number, RunRow.deleted_at.is_(None))
+                .values(deleted_at=now)
+            )
+
+    def restore_experiment(self, experiment: str) -> None:
+        """Take back the latest deletion of an experiment of this name, with the runs that were deleted with it.
+
+        Raises
+        ------
+        NotFoundError
+            If none of this name was deleted.
+        DuplicateError
+            If there is a new experiment of the name meanwhile.
+        """
+        with self._database.write() as session:
+            found = session.scalar(
+                sa.select(TrackingExperimentRow)
+                .where(TrackingExperimentRow.name == experiment, TrackingExperimentRow.deleted_at.is_not(None))
+                .order_by(TrackingExperimentRow.deleted_at.desc())
+                .limit(1)
+            )
+            if found is None:
+                raise NotFoundError(f"no deleted experiment is named {shorten(experiment)}")
+            deleted_at = found.deleted_at
+            _restore_experiment(session, found)
+            session.execute(
+                sa.update(RunRow)
+                .where(RunRow.experiment_id == found.id, RunRow.deleted_at == deleted_at)
+                .values(deleted_at=None)
+            )
+
+    def purge_deleted(self, *, older_than_days: float = 0.0) -> PurgeReport:
+        """Remove for good what was deleted: rows, files that nothing else names, and the space in the database."""
+        limit = self._now_datetime() - timedelta(days=older_than_days)
+        with self._database.write() as session:
+            gone = list(session.scalars(sa.select(RunRow.id).where(RunRow.deleted_at <= limit)))
+            counts, blobs = _remove_runs(session, gone)
+            session.execute(
+                sa.delete(TrackingExperimentRow).where(
+                    TrackingExperimentRow.deleted_at <= limit,
+                    ~sa.exists().where(RunRow.experiment_id == TrackingExperimentRow.id),
+                )
+            )
+        self._forget_runs(gone)
+        return self._give_back(counts, blobs)
+
+    def close(self) -> None:
+        """Store what waits and end the runs that this object started and nobody ended."""
+        self._keeper.close(None)
