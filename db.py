@@ -548,6 +548,152 @@ def remove_blobs(session: Session, names: Sequence[str]) -> None:
 
 # -- the schema: A/B testing -------------------------------------------------------------------------
 
+
+class ABExperimentRow(Base):
+    """One A/B test: its design, its state, and what was decided.
+
+    A namespace shares its users out: the test owns the hash range from `namespace_start`, `namespace_share` wide.
+    """
+
+    __tablename__ = "ab_experiments"
+    __table_args__ = (
+        sa.CheckConstraint("status IN ('running', 'paused', 'concluded', 'archived')", name="status"),
+        sa.Index("ix_ab_experiments_namespace", "namespace"),
+        sa.Index("ix_ab_experiments_baseline_version", "baseline_version_id"),
+        sa.Index("ix_ab_experiments_treatment_version", "treatment_version_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[Id]
+    uid: Mapped[Uid]
+    name: Mapped[str] = mapped_column(unique=True)
+    status: Mapped[str]
+    config: Mapped[dict[str, Any]]
+    salt: Mapped[str]
+    phase: Mapped[int]
+    baseline_version_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id"))
+    treatment_version_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id"))
+    namespace: Mapped[str | None]
+    namespace_start: Mapped[float]
+    namespace_share: Mapped[float]
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    archived_at: Mapped[datetime | None]
+    decision: Mapped[str | None]
+    decision_reason: Mapped[str | None]
+    decided_by: Mapped[str | None]
+    evidence: Mapped[dict[str, Any] | None]
+
+
+class ABPhaseRow(Base):
+    """One period of constant split and coverage; comparisons are made within it."""
+
+    __tablename__ = "ab_phases"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    shares: Mapped[dict[str, Any]]
+    coverage: Mapped[float]
+    started_at: Mapped[datetime]
+    reason: Mapped[str | None]
+
+
+class ABAssignmentRow(Base):
+    """The first variant a subject was given; it never changes. `conflicts` counts events that claimed another one."""
+
+    __tablename__ = "ab_assignments"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    variant: Mapped[int]
+    phase: Mapped[int]
+    assigned_at: Mapped[datetime]
+    conflicts: Mapped[int]
+
+
+class ABEventRow(Base):
+    """One recorded event. Append-only; an `event_id` is stored once per test."""
+
+    __tablename__ = "ab_events"
+    __table_args__ = (
+        sa.Index(
+            "uq_ab_events_event_id",
+            "experiment_id",
+            "event_id",
+            unique=True,
+            sqlite_where=sa.text("event_id IS NOT NULL"),
+            postgresql_where=sa.text("event_id IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[Id]
+    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"))
+    metric: Mapped[int]
+    subject: Mapped[str]
+    value: Mapped[float]
+    denominator: Mapped[float]
+    at: Mapped[datetime]
+    event_id: Mapped[str | None]
+
+
+class ABSubjectRow(Base):
+    """What all events of a subject come to, per metric; what analyses read. Written with every event."""
+
+    __tablename__ = "ab_subjects"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
+    metric: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    variant: Mapped[int]
+    phase: Mapped[int]
+    n_events: Mapped[int]
+    total: Mapped[float]
+    denominator: Mapped[float]
+    value: Mapped[float]
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+
+
+class ABAttributeRow(Base):
+    """What is known of a subject from before the test: a covariate (number) or a segment (text)."""
+
+    __tablename__ = "ab_attributes"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[float | None]
+    label: Mapped[str | None]
+
+
+class ABLookRow(Base):
+    """One look at the results of the main metric. Append-only: what was seen cannot be unseen."""
+
+    __tablename__ = "ab_looks"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    variant: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    n_baseline: Mapped[int]
+    n_treatment: Mapped[int]
+    fraction: Mapped[float | None]
+    effect: Mapped[float]
+    standard_error: Mapped[float]
+    z: Mapped[float]
+    p_value: Mapped[float]
+    boundary: Mapped[float | None]
+    is_final: Mapped[bool]
+    ci_lower: Mapped[float | None]
+    ci_upper: Mapped[float | None]
+    outcome: Mapped[str]
+
+
 # -- the schema: model monitoring --------------------------------------------------------------------
 
 

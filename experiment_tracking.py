@@ -29,44 +29,36 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from artifacts import ArtifactStore, check_artifact_path
 from db import (
     Database,
-    DuplicateError,
-    MetricPointRow,
     MetricSummaryRow,
-    NotFoundError,
     RunArtifactRow,
-    RunEnvironmentRow,
     RunKeyRow,
     RunParamRow,
     RunRow,
     RunTagRow,
-    StateError,
     TrackingExperimentRow,
-    from_microseconds,
     to_microseconds,
 )
-from tracking_parts import artifact_kinds, metric_log
+from errors import DuplicateError, NotFoundError
+from tracking_parts import artifact_kinds, metric_log, queries
 from tracking_parts.analysis import Analysis
 from tracking_parts.buffer import Entry, MetricBuffer
 from tracking_parts.environment import capture_environment as capture
 from tracking_parts.environment import identify_process, is_process_alive
 from tracking_parts.exchange import Exchange
-from tracking_parts.filters import All, AnyOf, Comparison, Field, FilterError, Node, Not, parse_filter, parse_order
+from tracking_parts.filters import FilterError, parse_filter, parse_order
 from tracking_parts.handle import ActiveRun
-from tracking_parts.keeper import STALE_SECONDS, Keeper
+from tracking_parts.keeper import STALE_SECONDS, Keeper, describe_exception
 from tracking_parts.names import make_name
 from tracking_parts.params import StoredParam, flatten_params, read_tags, restore_param, to_stored_param
 from tracking_parts.records import (
@@ -83,6 +75,8 @@ from values import check_choice, check_name, check_text, encode_json, new_id, sh
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tracking_parts.system_metrics import SystemMetrics
+
 __all__ = [
     "ActiveRun",
     "Artifact",
@@ -97,15 +91,27 @@ __all__ = [
 ]
 
 logger = logging.getLogger("modeldesk")
+T = TypeVar("T")
 
-CHUNK = 500  # ids in one IN list: SQLite admits a limited number of bound values
-SMALL_EXPERIMENT = 5_000  # runs: below it a search walks the experiment, above it the index of the metric
-REMEMBERED = 100_000  # run ids kept in memory
+REMEMBERED_RUNS = 100_000  # numbers of runs kept in memory
+_INT64 = 2**63
 
-_NOW = {  # the database's own clock, in microseconds: heartbeats of many hosts are judged by one clock
+_NOW = {  # the database's own clock in microseconds: heartbeats from many hosts are judged by one clock
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)",
     "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
 }
+_ADD_PARAM = (
+    "INSERT INTO run_params (run_id, key_id, is_json, value, number) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (run_id, key_id) DO NOTHING"
+)
+_REPLACE_PARAM = _ADD_PARAM.replace(
+    "DO NOTHING", "DO UPDATE SET is_json = excluded.is_json, value = excluded.value, number = excluded.number"
+)
+_SET_TAG = (
+    "INSERT INTO run_tags (run_id, key_id, value) VALUES (?, ?, ?) "
+    "ON CONFLICT (run_id, key_id) DO UPDATE SET value = excluded.value"
+)
+_ENDED_AT_SQL = "UPDATE runs SET status = ?, ended_at = ?, error = ? WHERE id = ?"
 
 
 class ExperimentTracking(Analysis, Exchange):
@@ -208,7 +214,7 @@ class ExperimentTracking(Analysis, Exchange):
             If a name, param or tag cannot be stored. Nothing is stored then.
         """
         experiment = check_name(experiment, "experiment")
-        uid = new_id() if run_id is None else _check_run_id(run_id)
+        uid = new_id() if run_id is None else _check_new_id(run_id)
         name = make_name(uid) if name is None else check_name(name, "run name")
         stored = {key: to_stored_param(key, value) for key, value in flatten_params(params or {}).items()}
         read = read_tags(tags or {})
@@ -295,8 +301,6 @@ class ExperimentTracking(Analysis, Exchange):
             self._end(run_id, RunStatus.FINISHED, None, sampler)
             raise
         except BaseException as error:
-            from tracking_parts.keeper import describe_exception
-
             # Ctrl-C is a person who has seen enough, not a fault of the run; it is told apart by its text.
             self._end(run_id, RunStatus.FAILED, describe_exception(error), sampler)
             raise
@@ -315,8 +319,6 @@ class ExperimentTracking(Analysis, Exchange):
         """
         chosen = check_choice(str(status).lower(), "status", [s.value for s in RunStatus if s != RunStatus.RUNNING])
         if isinstance(error, BaseException):
-            from tracking_parts.keeper import describe_exception
-
             error = describe_exception(error)
         elif error is not None:
             error = check_text(error, "error")
@@ -398,7 +400,7 @@ class ExperimentTracking(Analysis, Exchange):
         """Remove tags; those that are not there are left out silently."""
         wanted = [keys] if isinstance(keys, str) else list(keys)
         with self._database.write(durable=False) as session:
-            run = self._require_run(session, run_id, for_update=True)
+            run = queries.require_run(session, run_id, for_update=True)
             session.execute(
                 sa.delete(RunTagRow).where(
                     RunTagRow.run_id == run.id,
@@ -466,12 +468,12 @@ class ExperimentTracking(Analysis, Exchange):
             raise TypeError(f"prefix must be text, got {type(prefix).__name__}")
         folder = prefix.rstrip("/")
         with self._database.read() as session:
-            run = self._require_run(session, run_id, deleted=True)
+            run = queries.require_run(session, run_id, deleted=True)
             rows = session.scalars(
                 sa.select(RunArtifactRow).where(RunArtifactRow.run_id == run.id).order_by(RunArtifactRow.path)
             ).all()
         return [
-            _to_artifact(row) for row in rows if not folder or row.path == folder or row.path.startswith(folder + "/")
+            queries.to_artifact(row) for row in rows if not folder or row.path == folder or row.path.startswith(folder + "/")
         ]
 
     def load_artifact(self, run_id: str, path: str) -> Any:
@@ -496,7 +498,7 @@ class ExperimentTracking(Analysis, Exchange):
         """Copy an artifact, or all below a folder of artifacts, to a new file or folder; returns where it is."""
         target = Path(destination)
         with self._database.read() as session:
-            run = self._require_run(session, run_id, deleted=True)
+            run = queries.require_run(session, run_id, deleted=True)
             rows = list(session.scalars(sa.select(RunArtifactRow).where(RunArtifactRow.run_id == run.id)))
         for row in rows:
             if row.path == path:
@@ -515,7 +517,7 @@ class ExperimentTracking(Analysis, Exchange):
     def delete_artifact(self, run_id: str, path: str) -> int:
         """Remove an artifact for good; returns the bytes given back (0 if something else has the same content)."""
         with self._database.write() as session:
-            run = self._require_run(session, run_id, for_update=True)
+            run = queries.require_run(session, run_id, for_update=True)
             row = session.get(RunArtifactRow, (run.id, path))
             if row is None:
                 paths = session.scalars(sa.select(RunArtifactRow.path).where(RunArtifactRow.run_id == run.id)).all()
@@ -536,8 +538,8 @@ class ExperimentTracking(Analysis, Exchange):
         """
         self._settle()
         with self._database.read() as session:
-            run = self._require_run(session, run_id, deleted=True)
-            return self._read_runs(session, [run.id])[0]
+            run = queries.require_run(session, run_id, deleted=True)
+            return queries.read_runs(session, [run.id])[0]
 
     def find_run(self, experiment: str, name: str) -> Run | None:
         """Return the latest run of a name in an experiment, or None."""
@@ -555,13 +557,13 @@ class ExperimentTracking(Analysis, Exchange):
                 .order_by(RunRow.started_at.desc(), RunRow.id.desc())
                 .limit(1)
             )
-            return None if found is None else self._read_runs(session, [found])[0]
+            return None if found is None else queries.read_runs(session, [found])[0]
 
     def list_experiments(self) -> list[Experiment]:
         """Return all experiments, the one with the latest run first."""
         self._settle()
         with self._database.read() as session:
-            return _read_experiments(session)
+            return queries.read_experiments(session)
 
     def list_keys(self, experiment: str | None = None) -> dict[str, list[str]]:
         """Return the keys in use, for pickers: "metrics", "params", "tags", each sorted."""
@@ -570,7 +572,7 @@ class ExperimentTracking(Analysis, Exchange):
             for kind, table in (("metrics", MetricSummaryRow), ("params", RunParamRow), ("tags", RunTagRow)):
                 used = sa.select(table.key_id).join(RunRow, RunRow.id == table.run_id).where(RunRow.deleted_at.is_(None))
                 if experiment is not None:
-                    used = used.where(RunRow.experiment_id == self._require_experiment(session, experiment))
+                    used = used.where(RunRow.experiment_id == queries.require_experiment(session, experiment))
                 names = session.scalars(sa.select(RunKeyRow.name).where(RunKeyRow.id.in_(used)))
                 result[kind] = sorted(names)
             return result
@@ -622,8 +624,8 @@ class ExperimentTracking(Analysis, Exchange):
         check_choice(include, "include", ["active", "archived", "deleted", "all"])
         self._settle()
         with self._database.read() as session:
-            found = self._find_runs(session, node, experiment, order, limit, offset, include)
-            return self._read_frame(session, found)
+            found = queries.find_runs(session, node, experiment, order, limit, offset, include)
+            return queries.read_frame(session, found)
 
     def count_runs(
         self, filter: str | None = None, *, experiment: str | Sequence[str] | None = None, include: str = "active"
@@ -633,7 +635,7 @@ class ExperimentTracking(Analysis, Exchange):
         check_choice(include, "include", ["active", "archived", "deleted", "all"])
         self._settle()
         with self._database.read() as session:
-            query = sa.select(sa.func.count()).select_from(RunRow).where(*self._where(session, node, experiment, include))
+            query = sa.select(sa.func.count()).select_from(RunRow).where(*queries.where(session, node, experiment, include))
             return int(session.scalar(query) or 0)
 
     def metric_history(
@@ -665,7 +667,7 @@ class ExperimentTracking(Analysis, Exchange):
             max_points = to_int(max_points, "max_points", 3)
         self._settle()
         with self._database.read() as session:
-            return self._read_history(session, runs, metrics, max_points)
+            return queries.read_history(session, self._sql, runs, metrics, max_points)
 
     # -- deleting ------------------------------------------------------------------------------------
 
@@ -680,10 +682,10 @@ class ExperimentTracking(Analysis, Exchange):
         """
         self.flush()
         with self._database.write() as session:
-            run = self._require_run(session, run_id, for_update=True, deleted=permanently)
-            family = _with_descendants(session, [run.id])
+            run = queries.require_run(session, run_id, for_update=True, deleted=permanently)
+            family = queries.with_descendants(session, [run.id])
             if permanently:
-                counts, blobs = _remove_runs(session, family)
+                counts, blobs = queries.remove_runs(session, family)
             else:
                 session.execute(
                     sa.update(RunRow)
@@ -696,15 +698,15 @@ class ExperimentTracking(Analysis, Exchange):
     def restore_run(self, run_id: str) -> None:
         """Take back a deletion, of the run and of the runs that were deleted with it."""
         with self._database.write() as session:
-            run = self._require_run(session, run_id, for_update=True, deleted=True)
+            run = queries.require_run(session, run_id, for_update=True, deleted=True)
             if run.deleted_at is None:
                 return
             experiment = session.get_one(TrackingExperimentRow, run.experiment_id)
             if experiment.deleted_at is not None:
-                _restore_experiment(session, experiment)
+                queries.restore_experiment(session, experiment)
             session.execute(
                 sa.update(RunRow)
-                .where(RunRow.id.in_(_with_descendants(session, [run.id])), RunRow.deleted_at == run.deleted_at)
+                .where(RunRow.id.in_(queries.with_descendants(session, [run.id])), RunRow.deleted_at == run.deleted_at)
                 .values(deleted_at=None)
             )
 
@@ -712,7 +714,7 @@ class ExperimentTracking(Analysis, Exchange):
         """Delete an experiment and its runs; its name is free again. Undone by `restore_experiment`."""
         self.flush()
         with self._database.write() as session:
-            number = self._require_experiment(session, experiment)
+            number = queries.require_experiment(session, experiment)
             now = self._now_datetime()
             session.execute(
                 sa.update(TrackingExperimentRow).where(TrackingExperimentRow.id == number).values(deleted_at=now)
@@ -743,7 +745,7 @@ class ExperimentTracking(Analysis, Exchange):
             if found is None:
                 raise NotFoundError(f"no deleted experiment is named {shorten(experiment)}")
             deleted_at = found.deleted_at
-            _restore_experiment(session, found)
+            queries.restore_experiment(session, found)
             session.execute(
                 sa.update(RunRow)
                 .where(RunRow.experiment_id == found.id, RunRow.deleted_at == deleted_at)
@@ -755,7 +757,7 @@ class ExperimentTracking(Analysis, Exchange):
         limit = self._now_datetime() - timedelta(days=older_than_days)
         with self._database.write() as session:
             gone = list(session.scalars(sa.select(RunRow.id).where(RunRow.deleted_at <= limit)))
-            counts, blobs = _remove_runs(session, gone)
+            counts, blobs = queries.remove_runs(session, gone)
             session.execute(
                 sa.delete(TrackingExperimentRow).where(
                     TrackingExperimentRow.deleted_at <= limit,
@@ -768,3 +770,336 @@ class ExperimentTracking(Analysis, Exchange):
     def close(self) -> None:
         """Store what waits and end the runs that this object started and nobody ended."""
         self._keeper.close(None)
+
+    # -- the machinery of writing --------------------------------------------------------------------
+
+    @property
+    def _artifacts(self) -> ArtifactStore:
+        if self._store_of_artifacts is None:
+            self._store_of_artifacts = ArtifactStore(self._database.artifact_url)
+        return self._store_of_artifacts
+
+    def _now_datetime(self) -> datetime:
+        return datetime.now(UTC) if self._clock is None else self._clock().astimezone(UTC)
+
+    def _now(self) -> int:
+        return metric_log.to_micros(None) if self._clock is None else to_microseconds(self._now_datetime())
+
+    @contextmanager
+    def _driver(self, *, durable: bool = False) -> Iterator[tuple[Any, dict[str, int]]]:
+        """Open a write transaction; keys put into the dict are remembered once it is committed."""
+        new_keys: dict[str, int] = {}
+        with self._database.driver(durable=durable) as cursor:
+            yield cursor, new_keys
+        if new_keys:
+            self._key_ids.update(new_keys)
+
+    def _insert(self, function: Callable[[], None]) -> None:
+        """Run a write; once more if numbers remembered from before no longer exist (the store was replaced)."""
+        try:
+            function()
+        except Exception as error:
+            if type(error).__name__ not in ("IntegrityError", "ForeignKeyViolation"):
+                raise
+            self._key_ids.clear()
+            self._run_ids.clear()
+            self._environment_ids.clear()
+            function()
+
+    def _keys_of(self, cursor: Any, names: Iterable[str], new_keys: dict[str, int]) -> Mapping[str, int]:
+        wanted = list(names)
+        known = self._key_ids
+        if all(name in known for name in wanted):
+            return known
+        new_keys.update(metric_log.resolve_keys(cursor, self._sql, wanted, known))
+        return {**known, **new_keys}
+
+    def _remember(self, uid: str, run: int) -> None:
+        if len(self._run_ids) >= REMEMBERED_RUNS:
+            self._run_ids.clear()
+        self._run_ids[uid] = run
+
+    def _forget_runs(self, runs: Iterable[int]) -> None:
+        gone = set(runs)
+        for uid in [uid for uid, run in self._run_ids.items() if run in gone]:
+            del self._run_ids[uid]
+        for run in gone:
+            self._keeper.discard(run)
+
+    def _find_run(self, cursor: Any, run_id: str) -> int:
+        """Return the number of a run that is not deleted. On PostgreSQL its writers take turns from here on."""
+        lock = " FOR NO KEY UPDATE" if self._database.dialect == "postgresql" else ""
+        known = self._run_ids.get(run_id) if isinstance(run_id, str) else None
+        if known is not None:
+            cursor.execute(self._sql(f"SELECT id, deleted_at, uid FROM runs WHERE id = ?{lock}"), (known,))  # noqa: S608
+        else:
+            uid = _check_run_id(run_id)
+            cursor.execute(self._sql(f"SELECT id, deleted_at, uid FROM runs WHERE uid = ?{lock}"), (uid,))  # noqa: S608
+        row = cursor.fetchone()
+        if row is None or row[2] != run_id:
+            self._run_ids.pop(run_id, None)
+            raise NotFoundError(queries.no_run(run_id))
+        if row[1] is not None:
+            raise NotFoundError(f"run {run_id} was deleted; restore_run() takes that back. Nothing was stored")
+        if known is None:
+            self._remember(run_id, int(row[0]))
+        return int(row[0])
+
+    def _find_or_add_experiment(self, cursor: Any, name: str, now: int) -> int:
+        find = self._sql("SELECT id FROM tracking_experiments WHERE name = ? AND deleted_at IS NULL")
+        cursor.execute(find, (name,))
+        row = cursor.fetchone()
+        if row is None:
+            cursor.execute(
+                self._sql(
+                    "INSERT INTO tracking_experiments (uid, name, created_at) VALUES (?, ?, ?) "
+                    "ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING"
+                ),
+                (new_id(), name, now),
+            )
+            cursor.execute(find, (name,))
+            row = cursor.fetchone()
+        return int(row[0])
+
+    def _find_or_add_environment(self, cursor: Any, environment: dict[str, Any]) -> int | None:
+        if not environment:
+            return None
+        text = encode_json(environment, "environment")
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        known = self._environment_ids.get(digest)
+        if known is not None:
+            cursor.execute(self._sql("SELECT 1 FROM run_environments WHERE id = ? AND digest = ?"), (known, digest))
+            if cursor.fetchone() is not None:
+                return known
+        cursor.execute(
+            self._sql("INSERT INTO run_environments (digest, data) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING"),
+            (digest, text),
+        )
+        cursor.execute(self._sql("SELECT id FROM run_environments WHERE digest = ?"), (digest,))
+        number = int(cursor.fetchone()[0])
+        self._environment_ids[digest] = number  # checked again whenever it is used: a rollback does no harm
+        return number
+
+    # -- what several public methods share -----------------------------------------------------------
+
+    def _store_single(self, run_id: str, values: dict[str, float | None], step: int | None, at: int) -> None:
+        with self._driver() as (cursor, new_keys):
+            run = self._find_run(cursor, run_id)
+            keys = self._keys_of(cursor, values, new_keys)
+            metric_log.store_step(cursor, self._sql, run, keys, values, step, at)
+
+    def _store_batch(self, run_id: str, batch: Mapping[str, metric_log.Series]) -> None:
+        with self._driver() as (cursor, new_keys):
+            run = self._find_run(cursor, run_id)
+            keys = self._keys_of(cursor, batch, new_keys)
+            for name in sorted(batch):
+                metric_log.store_series(cursor, self._sql, run, keys[name], batch[name])
+
+    def _store_entries(self, entries: list[Entry]) -> None:
+        """Store what the buffer held, in one transaction; what belongs to runs that are gone is counted and said."""
+        by_run: dict[str, metric_log.Gathered] = {}
+        for run_id, values, step, at in entries:
+            by_run.setdefault(run_id, metric_log.Gathered()).add(values, step, at)
+        self._insert(lambda: self._store_gathered(by_run))
+
+    def _store_gathered(self, by_run: Mapping[str, metric_log.Gathered]) -> None:
+        refused: list[str] = []
+        with self._driver() as (cursor, new_keys):
+            for run_id in sorted(by_run):
+                gathered = by_run[run_id]
+                try:
+                    run = self._find_run(cursor, run_id)
+                except NotFoundError:
+                    refused.append(f"{gathered.n_values} values of run {run_id}")
+                    continue
+                keys = self._keys_of(cursor, gathered.names(), new_keys)
+                gathered.store(cursor, self._sql, run, keys)
+        if refused:
+            raise NotFoundError(f"{' and '.join(refused)} could not be stored: the run was deleted meanwhile")
+
+    def _check_known(self, run_id: str) -> None:
+        """In the buffered mode, refuse a run that is not there when the first value comes, not when it is stored."""
+        if run_id not in self._run_ids:
+            with self._database.read() as session:
+                self._remember(run_id, queries.require_run(session, run_id).id)
+
+    def _log_params(self, run_id: str, params: Mapping[str, Any], *, overwrite: bool) -> None:
+        stored = {key: to_stored_param(key, value) for key, value in flatten_params(params).items()}
+        if stored:
+            self._insert(lambda: self._store_params(run_id, stored, overwrite=overwrite))
+
+    def _store_params(self, run_id: str, stored: Mapping[str, StoredParam], *, overwrite: bool) -> None:
+        with self._driver() as (cursor, new_keys):
+            run = self._find_run(cursor, run_id)
+            keys = self._keys_of(cursor, stored, new_keys)
+            statement = self._sql(_REPLACE_PARAM if overwrite else _ADD_PARAM)
+            cursor.executemany(statement, [(run, keys[key], *stored[key]) for key in sorted(stored)])
+            if overwrite or cursor.rowcount == len(stored):
+                return
+            cursor.execute(self._sql("SELECT key_id, is_json, value FROM run_params WHERE run_id = ?"), (run,))
+            old = {key: (bool(is_json), value) for key, is_json, value in cursor.fetchall()}
+            conflicts = [
+                f"{key!r} is {shorten(restore_param(*old[keys[key]]))}, not {shorten(restore_param(*stored[key][:2]))}"
+                for key in sorted(stored)
+                if old[keys[key]] != stored[key][:2]
+            ]
+            if conflicts:
+                raise DuplicateError(
+                    f"run {run_id} has other values already: {'; '.join(conflicts[:10])}. "
+                    "Params are set once; overwrite=True replaces them. Nothing was stored"
+                )
+
+    def _set_tags(self, run_id: str, tags: Mapping[str, Any]) -> None:
+        read = read_tags(tags)
+        if read:
+            self._insert(lambda: self._store_tags(run_id, read))
+
+    def _store_tags(self, run_id: str, read: Mapping[str, str]) -> None:
+        with self._driver() as (cursor, new_keys):
+            run = self._find_run(cursor, run_id)
+            keys = self._keys_of(cursor, read, new_keys)
+            cursor.executemany(self._sql(_SET_TAG), [(run, keys[key], read[key]) for key in sorted(read)])
+
+    def _update_run(self, run_id: str, **changes: Any) -> None:
+        with self._database.write(durable=False) as session:
+            run = queries.require_run(session, run_id, for_update=True)
+            for name, value in changes.items():
+                setattr(run, name, value)
+
+    def _end(self, run_id: str, status: RunStatus, error: str | None, sampler: SystemMetrics | None) -> None:
+        if sampler is not None:
+            sampler.stop()
+        self.flush()
+        with self._driver() as (cursor, _):
+            run = self._find_run(cursor, run_id)
+            cursor.execute(self._sql(_ENDED_AT_SQL), (status.value, self._now(), error, run))
+        self._keeper.discard(run)
+
+    def _end_at_exit(self, run: int, error: str | None) -> None:
+        """End a run that nobody ended, unless somebody else did meanwhile."""
+        status = RunStatus.FINISHED if error is None else RunStatus.FAILED
+        with self._driver() as (cursor, _):
+            cursor.execute(
+                self._sql(_ENDED_AT_SQL + " AND status IN ('running', 'killed')"), (status.value, self._now(), error, run)
+            )
+
+    def _resume(self, run_id: str) -> None:
+        with self._driver() as (cursor, _):
+            run = self._find_run(cursor, run_id)
+            cursor.execute(
+                self._sql(
+                    "UPDATE runs SET status = 'running', ended_at = NULL, error = NULL, process = ?, "  # noqa: S608
+                    f"heartbeat_at = {_NOW[self._database.dialect]} WHERE id = ?"
+                ),
+                (identify_process(), run),
+            )
+        self._keeper.add(run)
+
+    def _store_artifacts(self, run_id: str, store: Callable[[], list[artifact_kinds.Stored]]) -> list[str]:
+        """Put the files first, name them in a row second: a crash between leaves a file that a sweep removes."""
+        with self._database.read() as session:
+            queries.require_run(session, run_id)  # before a large file is copied for nothing
+        stored = store()
+        now = self._now_datetime()
+        with self._database.write() as session:
+            run = queries.require_run(session, run_id, for_update=True)
+            self._artifacts.claim(session, [item.blob for item in stored], restore=store)
+            paths = {item.path for item in stored}
+            session.execute(sa.delete(RunArtifactRow).where(RunArtifactRow.run_id == run.id, RunArtifactRow.path.in_(paths)))
+            for item in stored:
+                session.add(
+                    RunArtifactRow(
+                        run_id=run.id,
+                        path=item.path,
+                        kind=item.kind,
+                        sha256=item.blob.sha256,
+                        size_bytes=item.blob.size_bytes,
+                        created_at=now,
+                        details=item.details,
+                    )
+                )
+        return sorted(paths)
+
+    def _find_artifact(self, run_id: str, path: str) -> Artifact:
+        if not isinstance(path, str):
+            raise TypeError(f"an artifact path is text, got {type(path).__name__}")
+        with self._database.read() as session:
+            run = queries.require_run(session, run_id, deleted=True)
+            rows = session.scalars(sa.select(RunArtifactRow).where(RunArtifactRow.run_id == run.id)).all()
+        for row in rows:
+            if row.path == path:
+                return queries.to_artifact(row)
+        raise NotFoundError(_no_artifact(run_id, path, [row.path for row in rows]))
+
+    def _give_back(self, counts: Mapping[str, int], blobs: Sequence[str]) -> PurgeReport:
+        blob_bytes = self._artifacts.release(self._database, blobs) if blobs else 0
+        database_bytes = self._database.vacuum() if counts["n_runs"] else 0
+        return PurgeReport(**counts, blob_bytes=blob_bytes, database_bytes=database_bytes)
+
+    # -- which runs still live -----------------------------------------------------------------------
+
+    def _write_heartbeats(self, runs: list[int]) -> None:
+        """Say that these runs live; one that others took for dead (its machine slept) is running again."""
+        with self._driver() as (cursor, _):
+            cursor.executemany(
+                self._sql(
+                    f"UPDATE runs SET heartbeat_at = {_NOW[self._database.dialect]}, status = 'running', "  # noqa: S608
+                    "ended_at = NULL WHERE id = ? AND status IN ('running', 'killed')"
+                ),
+                [(run,) for run in runs],
+            )
+
+    def _settle(self) -> None:
+        """Before reading: store what waits here, and mark the runs whose process is gone as killed."""
+        self.flush()
+        if dead := self._find_dead():
+            with self._driver() as (cursor, _):
+                # Ended when it was last seen to live; the condition keeps a run that ended or beat meanwhile.
+                cursor.executemany(
+                    self._sql(
+                        "UPDATE runs SET status = 'killed', ended_at = heartbeat_at WHERE id = ? AND status = 'running' "
+                        "AND heartbeat_at = ? AND process = ?"
+                    ),
+                    dead,
+                )
+
+    def _find_dead(self) -> list[tuple[int, int, str]]:
+        beat = sa.type_coerce(RunRow.heartbeat_at, sa.BigInteger)
+        with self._database.read() as session:
+            rows = session.execute(
+                sa.select(RunRow.id, beat, RunRow.process, sa.text(_NOW[self._database.dialect])).where(
+                    RunRow.status == sa.literal_column("'running'"), RunRow.process.is_not(None)
+                )
+            ).tuples()
+            alive: dict[str, bool | None] = {}
+            dead = []
+            for run, heartbeat, process, now in rows:
+                if process not in alive:
+                    alive[process] = is_process_alive(process)
+                if alive[process] is False or (alive[process] is None and now - heartbeat > STALE_SECONDS * 1e6):
+                    dead.append((run, heartbeat, process))
+        return dead
+
+    def _after_fork(self) -> None:
+        if self._buffer is not None:
+            self._buffer.forget()
+
+
+def _check_run_id(run_id: object) -> str:
+    if not isinstance(run_id, str):
+        raise TypeError(f"a run id is text, got {type(run_id).__name__} {shorten(run_id)}")
+    if len(run_id) != 32 or not run_id.isascii() or not all(c in "0123456789abcdef" for c in run_id):
+        raise NotFoundError(queries.no_run(run_id))
+    return run_id
+
+
+def _no_artifact(run_id: str, path: str, known: Sequence[str]) -> str:
+    hint = f"it has {', '.join(sorted(known)[:10])}" if known else "it has none"
+    return f"run {run_id} has no artifact {shorten(path)}; {hint}"
+
+
+def _check_new_id(run_id: object) -> str:
+    try:
+        return _check_run_id(run_id)
+    except NotFoundError:
+        raise ValueError(f"a run id has 32 hexadecimal digits in lower case, got {shorten(run_id)}") from None

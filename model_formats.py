@@ -43,6 +43,7 @@ __all__ = [
     "inspect_files",
     "list_pickle_imports",
     "load_object",
+    "load_verified",
     "serializer_of_path",
 ]
 
@@ -186,6 +187,20 @@ def load_object(buffer: io.BytesIO, serializer: str, *, trusted_types: Sequence[
             raise _needed("onnx", "loading an ONNX model") from error
         return onnx.load_model_from_string(buffer.getvalue())
     raise InvalidValueError(f"no loader for the serializer {serializer!r}")
+
+
+def load_verified(data: bytes, serializer: str, label: str, *, trusted_types: Sequence[str] | None = None) -> Any:
+    """Load a model from bytes whose hash was checked; an unreadable file is an error that names the version."""
+    try:
+        return load_object(io.BytesIO(data), serializer, trusted_types=trusted_types)
+    except ArtifactError as error:
+        raise ArtifactError(f"{label}: {error}") from error
+    except (ModuleNotFoundError, ImportError, AttributeError) as error:
+        raise ArtifactError(
+            f"{label} is intact, but what it is made of is missing here: {error}; install or import it first"
+        ) from error
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise ArtifactError(f"{label} is not a {serializer} file: {str(error)[:200]}") from error
 
 
 def _load_skops(data: bytes, trusted: list[str]) -> Any:

@@ -125,10 +125,17 @@ install_packages() {
     echo "$wanted" >"$stamp"
 }
 
+# Where PYTHONDONTWRITEBYTECODE is set, nobody else would ever compile our own files.
+compile_sources() {
+    "$python" -m compileall -q -x '/\.|/build/' . >/dev/null 2>&1 || true
+}
+
 is_whole || make_environment
 if [ "${1:-}" = --install ]; then
     install_packages "${2:-app}"
+    compile_sources
     exit
 fi
 install_packages app
+compile_sources
 exec "$python" -m streamlit run streamlit_app.py "$@"

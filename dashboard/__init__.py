@@ -24,7 +24,7 @@ Each tab has two public functions and no state of its own:
                 ui.empty_state(app, "Tests appear here ...", SNIPPET, key="ab_testing.load_examples")
                 return
             ui.kpis([("Running", formats.whole(view.n_running), "Tests that take new subjects")])
-            chosen = ui.table(view.frame, view.ids, key="ab_testing.table", name="test", alt="A/B tests", multiple=False)
+            chosen = ui.table(view.frame, view.ids, key="ab_testing.table", name="test", alt="Tests")
             ...
             st.button("Delete", key="ab_testing.delete", disabled=not app.can_edit,
                       on_click=ui.open_dialog, args=("ab_testing.delete",), kwargs={"exp_id": chosen[0]})
@@ -47,8 +47,8 @@ Jumps       `ui.jump_button(label, key, tab, name, ids)`, or `on_click=ui.jump` 
 Text        What people typed passes `formats.markdown(...)` before any label, metric, caption, toast, option of pills,
             or message; table cells and select boxes take it as it is. In figures it passes `charts.theme.escape` or
             `shorten_label`. Never `unsafe_allow_html`, never `st.html`.
-Numbers     `formats.number`, `percent`, `whole`, `duration`, `size`, `instant`, `ago`; in tables floats get one format a
-            column by themselves. Nothing prints None, NaN, or an id where there is a name.
+Numbers     `formats.number`, `percent`, `whole`, `duration`, `size`, `instant`, `ago`; in tables floats get one format
+            a column by themselves. Nothing prints None, NaN, or an id where there is a name.
 Writes      Only through `ui.act(app, where, function, done)`: it refuses viewers, shows errors, closes the dialog,
             says what was done and draws the page again. Buttons that write are `disabled=not app.can_edit`.
             Pass `actor=app.actor` to every method that takes it.

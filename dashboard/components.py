@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
     from ab_testing import ABTestingFramework
-    from experiment_tracking import ExperimentTracking
     from model_monitoring import ModelMonitoring
     from model_registry import ModelRegistryManager
+
+    from experiment_tracking import ExperimentTracking
 
 __all__ = [
     "ICON",
@@ -56,6 +57,7 @@ __all__ = [
     "open_app",
     "open_dialog",
     "page",
+    "page_offset",
     "select",
     "selected",
     "set_in_url",
@@ -262,11 +264,11 @@ def sync_url() -> None:
     current = {name: st.query_params.get_all(name) for name in st.query_params}
     if current == state.get(_URL_WRITTEN):
         return
+    is_first_run = _URL_WRITTEN not in state
     state[_URL_WRITTEN] = current
     tab = (current.get("tab") or [TABS[0]])[-1]
-    tab = tab if tab in TABS else TABS[0]
-    if "tab" in current or "tab" not in state:
-        state["tab"] = tab
+    if "tab" in current or "tab" not in state or not is_first_run:
+        state["tab"] = tab if tab in TABS else TABS[0]
     for name in [name for name in values if _tab_of(name) == state["tab"] and name not in current]:
         del values[name]
     values.update({name: found for name, found in current.items() if _tab_of(name) is not None})
@@ -512,11 +514,17 @@ def _number_columns(frame: pd.DataFrame) -> dict[str, Any]:
     return formats_by_column
 
 
-def page(total: int, key: str, *, rows: int = PAGE_ROWS) -> int:
-    """Draw a pager when there is more than one page; return the position of the first row of the open page."""
+def page_offset(key: str, *, rows: int = PAGE_ROWS) -> int:
+    """Return the position of the first row of the page that `page` was turned to."""
+    return int(st.session_state.get(key, 0)) * rows
+
+
+def page(total: int, key: str, *, rows: int = PAGE_ROWS) -> None:
+    """Draw a pager below a table, when there is more than one page."""
     pages = max(1, -(-total // rows))
     if pages == 1:
-        return 0
+        st.session_state.pop(key, None)
+        return
     current = min(int(st.session_state.get(key, 0)), pages - 1)
 
     def turn(by: int) -> None:
@@ -524,9 +532,10 @@ def page(total: int, key: str, *, rows: int = PAGE_ROWS) -> int:
 
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button("Previous", key=f"{key}.previous", disabled=current == 0, on_click=turn, args=(-1,))
-        st.caption(f"Rows {current * rows + 1:,} to {min(total, (current + 1) * rows):,} of {total:,}", width="content")
+        st.caption(
+            f"Rows {current * rows + 1:,} to {min(total, (current + 1) * rows):,} of {total:,}", width="content"
+        )
         st.button("Next", key=f"{key}.next", disabled=current == pages - 1, on_click=turn, args=(1,))
-    return current * rows
 
 
 def csv_download(make_frame: Callable[[], pd.DataFrame], file_name: str, key: str, *, label: str = "CSV") -> None:
@@ -579,8 +588,10 @@ def show_error(error: Exception, where: str) -> None:
     """Show an error as one sentence and an id; its trace goes to the log under that id."""
     error_id = new_id()[-8:]
     logger.warning("error %s in %s: %s", error_id, where, error, exc_info=error)
-    sentence = str(error).strip() or type(error).__name__
+    sentence, _, pointer = (str(error).strip() or type(error).__name__).partition("\n")
     st.error(f"{formats.markdown(_as_sentence(sentence))} (error {error_id})", icon=":material/error:")
+    if pointer.strip():  # a line of what was typed, and below it a mark where it went wrong
+        st.code(pointer, language=None)
 
 
 def _as_sentence(text: str) -> str:

@@ -13,6 +13,7 @@ as they typed it and never read as markup.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -32,6 +33,9 @@ __all__ = [
     "instant",
     "markdown",
     "number",
+    "parse_numbers",
+    "parse_pairs",
+    "parse_values",
     "percent",
     "plural",
     "shorten",
@@ -271,3 +275,53 @@ def _defuse_cell(cell: Any) -> Any:
 
 def _defuse(text: str) -> str:
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_START) else text
+
+
+def parse_pairs(text: str) -> dict[str, str]:
+    """Return `key = value` lines as a dictionary; empty lines are skipped.
+
+    Raises
+    ------
+    ValueError
+        If a line has no `=`, or a key comes twice.
+    """
+    pairs: dict[str, str] = {}
+    for count, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        key, equals, value = line.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise ValueError(f"line {count} must read key = value, got {shorten(line.strip(), 40)!r}")
+        if key in pairs:
+            raise ValueError(f"line {count} names {shorten(key, 40)!r} a second time")
+        pairs[key] = value.strip()
+    return pairs
+
+
+def parse_numbers(text: str) -> dict[str, float]:
+    """Return `key = number` lines as a dictionary.
+
+    Raises
+    ------
+    ValueError
+        If a line cannot be read, or a value is no number.
+    """
+    numbers: dict[str, float] = {}
+    for key, value in parse_pairs(text).items():
+        try:
+            numbers[key] = float(value)
+        except ValueError as error:
+            raise ValueError(f"{shorten(key, 40)!r} must be a number, got {shorten(value, 40)!r}") from error
+    return numbers
+
+
+def parse_values(text: str) -> dict[str, Any]:
+    """Return `key = value` lines with numbers, yes/no (true/false) and JSON lists read as such, the rest as text."""
+    values: dict[str, Any] = {}
+    for key, value in parse_pairs(text).items():
+        try:
+            values[key] = json.loads(value)
+        except ValueError:
+            values[key] = value
+    return values

@@ -1,15 +1,553 @@
-"""Placeholder."""
+"""The Tracking tab: find runs, look into one, compare several.
+
+`build_view` reads what one screen shows (a page of runs, counts, the selected runs); `render` draws it. One selected run
+opens its details (`dashboard.tracking_details`), two or more are compared, and the curves of at most ten are drawn.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from dashboard import components as ui
+from dashboard import formats
+from db import NotFoundError
 
-__all__ = ["render"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from experiment_tracking import ExperimentTracking, Run
+
+__all__ = ["Choices", "TrackingView", "build_view", "render"]
+
+TAB = "tracking"
+ALL_EXPERIMENTS = "All experiments"
+LATEST = "Latest first"
+VALUES = ("last", "best", "min", "max")  # which value of a metric's history a column shows
+SHOWN = {"Active": "active", "Archived": "archived", "Deleted": "deleted"}
+CHARTS = ("Curves", "Parallel", "Scatter", "Differences")
+X_AXES = {"Step": "step", "Time": "time", "Relative time": "relative"}
+MAX_COLUMNS = 12  # metric and param columns shown unless more are asked for
+MAX_CURVES = 10  # runs drawn at once
+MAX_POINTS = 1_500  # points drawn a run and metric; extremes are kept
+MAX_SELECTED = 50  # runs that are read one by one for the comparison
+STATUS_TEXT = {"running": "▶ running", "finished": "✓ finished", "failed": "✗ failed", "killed": "■ killed"}
+_MAIN_METRICS = ("accuracy", "f1", "auc", "r2", "score", "loss", "rmse", "mae")  # first guess of what a run is judged by
+
+EMPTY = (
+    "**Every training run appears here**, with its params, the course of its metrics and its files: sort and filter a "
+    "hundred thousand of them, lay curves over each other, see what made the difference."
+)
+SNIPPET = """
+from experiment_tracking import ExperimentTracking
+with ExperimentTracking().run("model-training", params={"learning_rate": 0.001}) as run:
+    for step in range(100):
+        run.log({"loss": 1 / (step + 1)}, step=step)
+"""
+
+
+# -- the view ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the reader chose.
+
+    Attributes
+    ----------
+    experiment : str or None
+        None is all of them.
+    filter : str
+        An expression of `search_runs`.
+    shown : {"active", "archived", "deleted"}
+    order : str or None
+        None is the latest first; else the key of a metric, best first.
+    values : {"last", "best", "min", "max"}
+        Which value of each metric the table shows.
+    columns : tuple of str or None
+        ``metrics.*`` and ``params.*`` to show; None is the first few.
+    offset, limit : int
+        Which rows.
+    selected : tuple of str
+        Ids of runs.
+    """
+
+    experiment: str | None = None
+    filter: str = ""
+    shown: str = "active"
+    order: str | None = None
+    values: str = "last"
+    columns: tuple[str, ...] | None = None
+    offset: int = 0
+    limit: int = ui.PAGE_ROWS
+    selected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingView:
+    """What one screen shows.
+
+    Attributes
+    ----------
+    kpis : tuple of (label, value, meaning)
+    n_all, n_found : int
+        Runs of the experiment, and those that match.
+    frame : DataFrame
+        A row a run: name, status, ..., then the chosen columns.
+    ids : tuple of str
+        The run of each row.
+    labels : dict
+        Heading by column of the frame.
+    columns : tuple of str
+        All ``metrics.*`` and ``params.*`` that could be shown.
+    shown_columns : tuple of str
+    runs : tuple of Run
+        The selected ones, in the order of selection.
+    missing : int
+        Selected runs that are gone for good.
+    """
+
+    kpis: tuple[tuple[str, str, str], ...]
+    n_all: int
+    n_found: int
+    frame: pd.DataFrame
+    ids: tuple[str, ...]
+    labels: dict[str, str] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    shown_columns: tuple[str, ...] = ()
+    runs: tuple[Run, ...] = ()
+    missing: int = 0
+
+
+def main_metric(metrics: Sequence[str]) -> str | None:
+    """Return the metric that runs are most likely judged by, from its name; None without metrics."""
+    for word in _MAIN_METRICS:
+        for metric in metrics:
+            if word in metric.lower():
+                return metric
+    return metrics[0] if metrics else None
+
+
+def order_expression(metric: str | None) -> str | None:
+    """Return the `order_by` that puts the best run by a metric first."""
+    if metric is None:
+        return None
+    from tracking_parts.records import goal_of
+
+    quoted = metric.replace("`", "")
+    least = goal_of(metric) == "min"
+    return f"min(metrics.`{quoted}`)" if least else f"max(metrics.`{quoted}`) desc"
+
+
+def build_view(tracking: ExperimentTracking, choices: Choices) -> TrackingView:
+    """Read what the tab shows for these choices.
+
+    Raises
+    ------
+    ValueError
+        If the filter cannot be read.
+    """
+    import pandas as pd
+
+    keys = tracking.list_keys(choices.experiment)
+    experiments = [e for e in tracking.list_experiments() if choices.experiment in {None, e.name}]
+    n_all = sum(e.n_runs for e in experiments)
+    n_found = tracking.count_runs(choices.filter or None, experiment=choices.experiment, include=choices.shown)
+    found = tracking.search_runs(
+        choices.filter or None,
+        experiment=choices.experiment,
+        order_by=order_expression(choices.order),
+        limit=choices.limit,
+        offset=min(choices.offset, max(0, n_found - 1) // choices.limit * choices.limit),
+        include=choices.shown,
+    )
+    ids = tuple(found["run_id"]) if len(found) else ()
+    columns = tuple(f"metrics.{key}" for key in keys["metrics"]) + tuple(f"params.{key}" for key in keys["params"])
+    shown = _shown_columns(columns, choices.columns)
+    if choices.values != "last" and ids:
+        found = _with_values(tracking, found, ids, [c for c in shown if c.startswith("metrics.")], choices.values)
+    data: dict[str, Any] = {"name": found["name"]}
+    if choices.experiment is None and len(experiments) > 1:
+        data["experiment"] = found["experiment"]
+    data["status"] = found["status"].map(lambda status: STATUS_TEXT.get(str(status), str(status)))
+    for column in shown:
+        data[column] = tidy_column(found[column]) if column in found else pd.Series([None] * len(found), dtype="float64")
+    data["started_at"] = pd.to_datetime(found["started_at"], utc=True)
+    data["duration"] = found["duration_seconds"].map(formats.duration)
+    runs, missing = _read_runs(tracking, choices.selected[:MAX_SELECTED])
+    return TrackingView(
+        kpis=_kpis(tracking, choices, keys["metrics"], experiments, n_all),
+        n_all=n_all,
+        n_found=n_found,
+        frame=pd.DataFrame(data),
+        ids=ids,
+        labels=_labels(shown),
+        columns=columns,
+        shown_columns=shown,
+        runs=runs,
+        missing=missing,
+    )
+
+
+def _shown_columns(columns: Sequence[str], chosen: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the columns to show; the main metric first, then metrics and params in turn, a few of each."""
+    if chosen:
+        return tuple(column for column in chosen if column in columns)
+    metrics = [c for c in columns if c.startswith("metrics.")]
+    params = [c for c in columns if c.startswith("params.")]
+    main = main_metric([c.removeprefix("metrics.") for c in metrics])
+    metrics.sort(key=lambda column: column != f"metrics.{main}")
+    n_metrics = max(MAX_COLUMNS // 2, MAX_COLUMNS - len(params))
+    kept = metrics[:n_metrics]
+    return tuple(kept + params[: MAX_COLUMNS - len(kept)])
+
+
+def _labels(columns: Sequence[str]) -> dict[str, str]:
+    """Return headings: the bare key, unless a metric and a param share it."""
+    bare = [column.partition(".")[2] for column in columns]
+    return {c: key if bare.count(key) == 1 else f"{key} ({c.partition('.')[0][:-1]})" for c, key in zip(columns, bare, strict=True)}
+
+
+def tidy_column(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column that a table can show: numbers as floats, anything mixed as text, nothing as empty."""
+    import pandas as pd
+
+    if column.dtype.kind in "fiu":
+        return column.astype("float64")
+    present = [value for value in column if value is not None and value == value]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
+        return pd.to_numeric(column, errors="coerce").astype("float64")
+    return column.map(lambda value: None if value is None or value != value else formats.value_text(value)).astype("object")
+
+
+def _with_values(
+    tracking: ExperimentTracking, found: pd.DataFrame, ids: Sequence[str], metrics: Sequence[str], which: str
+) -> pd.DataFrame:
+    """Return the frame with the least, greatest or best value of each metric instead of the last."""
+    from tracking_parts.records import goal_of
+
+    replaced = found.copy()
+    runs = [tracking.get_run(run_id) for run_id in ids]
+    for column in metrics:
+        key = column.removeprefix("metrics.")
+        goal = goal_of(key) if which == "best" else which
+        summaries = [run.metric_summaries.get(key) for run in runs]
+        replaced[column] = [None if s is None else s.best(goal) for s in summaries]
+    return replaced
+
+
+def _read_runs(tracking: ExperimentTracking, ids: Sequence[str]) -> tuple[tuple[Run, ...], int]:
+    runs, missing = [], 0
+    for run_id in ids:
+        try:
+            runs.append(tracking.get_run(run_id))
+        except (NotFoundError, ValueError):
+            missing += 1
+    return tuple(runs), missing
+
+
+def _kpis(
+    tracking: ExperimentTracking, choices: Choices, metrics: Sequence[str], experiments: Sequence[Any], n_all: int
+) -> tuple[tuple[str, str, str], ...]:
+    cards = [
+        ("Runs", formats.whole(n_all), "Runs that are not deleted"),
+        ("Running", formats.whole(sum(e.n_running for e in experiments)), "Runs whose process is alive"),
+        ("Failed", formats.whole(sum(e.n_failed for e in experiments)), "Runs that ended by an error or were killed"),
+    ]
+    metric = choices.order or main_metric(metrics)
+    if metric is not None:
+        from tracking_parts.records import goal_of
+
+        best = tracking.search_runs(experiment=choices.experiment, order_by=order_expression(metric), limit=1)
+        if len(best):
+            run = tracking.get_run(str(best["run_id"].iloc[0]))
+            summary = run.metric_summaries.get(metric)
+            value = None if summary is None else summary.best(goal_of(metric))
+            if value is not None:
+                name = formats.markdown(run.name)
+                cards.append((f"Best {formats.markdown(metric)}", formats.number(value), f"Reached by the run {name}"))
+    return tuple(cards)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A param, tag or metric that the selected runs do not share: its values, one a run, None where it is missing."""
+
+    kind: str
+    key: str
+    values: tuple[Any, ...]
+
+
+def differences(runs: Sequence[Run]) -> list[Difference]:
+    """Return what differs between runs: params and tags that are not the same in all, and every metric's best."""
+    from tracking_parts.records import goal_of
+
+    found = []
+    kinds: tuple[tuple[str, list[Mapping[str, Any]]], ...] = (
+        ("param", [run.params for run in runs]),
+        ("tag", [run.tags for run in runs]),
+    )
+    for kind, maps in kinds:
+        for key in sorted({key for values in maps for key in values}):
+            row = tuple(values.get(key) for values in maps)
+            if len({repr(value) for value in row}) > 1:
+                found.append(Difference(kind=kind, key=key, values=row))
+    for key in sorted({key for run in runs for key in run.metric_summaries}):
+        goal = goal_of(key)
+        values = [run.metric_summaries.get(key) for run in runs]
+        found.append(
+            Difference(kind=f"metric ({goal})", key=key, values=tuple(v.best(goal) if v else None for v in values))
+        )
+    return found
+
+
+def differences_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return `differences` as a table: a row a key, a column a run (named; numbered where names repeat)."""
+    import pandas as pd
+
+    names: list[str] = []
+    for run in runs:
+        same = sum(1 for other in runs[: len(names)] if other.name == run.name)
+        names.append(run.name if not same else f"{run.name} ({same + 1})")
+    rows = [
+        [d.key, d.kind, *(formats.number(v) if d.kind.startswith("metric") else formats.value_text(v) for v in d.values)]
+        for d in differences(runs)
+    ]
+    return pd.DataFrame(rows, columns=["key", "kind", *names])
+
+
+# -- drawing -----------------------------------------------------------------------------------------
 
 
 def render(app: ui.App) -> None:
     """Draw the tab."""
-    ui.empty_state(app, "What you write appears here.", "from x import y", key="tracking.load_examples")
-    st.text_input("Search", **ui.in_url("tracking.search", default=""))
+    from dashboard import tracking_details as details
+
+    with ui.errors("Tracking"):
+        experiments = [experiment.name for experiment in app.tracking.list_experiments()]
+        if not experiments:
+            ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
+            details.import_button(app)
+            details.dialogs(app)
+            return
+        numbers = st.container()
+        choices = _choose(app, experiments)
+        view = build_view(app.tracking, choices)
+        with numbers:
+            ui.kpis(view.kpis)
+        _draw_table(app, view, choices)
+        if view.missing:
+            ui.note(f"{formats.plural(view.missing, 'selected run')} no longer exists: someone deleted it for good.")
+        if len(view.runs) == 1:
+            details.render_run(app, view.runs[0])
+        elif len(view.runs) > 1:
+            _draw_comparison(app, view.runs)
+        if view.runs:
+            _draw_charts(app, view.runs)
+        elif len(view.ids):
+            ui.note("Select one run for its details and curves, two or more to compare them.")
+    details.dialogs(app)
+
+
+def _choose(app: ui.App, experiments: Sequence[str]) -> Choices:
+    """Draw the filters and return what was chosen."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        options = [ALL_EXPERIMENTS, *experiments]
+        experiment = st.selectbox(
+            "Experiment",
+            options,
+            width=240,
+            **ui.in_url(f"{TAB}.experiment", default=ALL_EXPERIMENTS, options=options),
+        )
+        chosen = None if experiment == ALL_EXPERIMENTS else experiment
+        keys = app.tracking.list_keys(chosen)
+        text = st.text_input(
+            "Filter",
+            placeholder="metrics.accuracy > 0.9 and params.learning_rate <= 0.01",
+            help="Compare metrics., params. and tags. keys, name, status, started_at, duration; join with and, or, not. "
+            "Also like, in (...), is null, min(metrics.loss), '7 days ago'. Enter applies it.",
+            **ui.in_url(f"{TAB}.filter", default=""),
+        )
+        sorts = [LATEST, *keys["metrics"]]
+        order = st.selectbox(
+            "Order",
+            sorts,
+            width=200,
+            format_func=lambda key: key if key == LATEST else f"Best {key}",
+            **ui.in_url(f"{TAB}.order", default=LATEST, options=sorts),
+        )
+        shown = st.segmented_control(
+            "Show", list(SHOWN), **ui.in_url(f"{TAB}.shown", default="Active", options=list(SHOWN)), required=True
+        )
+    columns, values = None, "last"
+    with st.popover("Columns", icon=":material/view_column:"):
+        values = st.segmented_control(
+            "Value of each metric", VALUES, required=True, **ui.in_url(f"{TAB}.values", default="last", options=VALUES)
+        )
+        all_columns = [f"metrics.{key}" for key in keys["metrics"]] + [f"params.{key}" for key in keys["params"]]
+        columns = st.multiselect(
+            "Metrics and params shown",
+            all_columns,
+            placeholder="The first twelve",
+            **ui.in_url(f"{TAB}.columns", default=[], options=all_columns, many=True),
+        )
+    return Choices(
+        experiment=chosen,
+        filter=text or "",
+        shown=SHOWN[shown or "Active"],
+        order=None if order in {None, LATEST} else order,
+        values=values or "last",
+        columns=tuple(columns or ()) or None,
+        offset=ui.page_offset(f"{TAB}.page"),
+        selected=tuple(ui.selected("run")),
+    )
+
+
+def _draw_table(app: ui.App, view: TrackingView, choices: Choices) -> None:
+    config: dict[str, Any] = {
+        "name": st.column_config.TextColumn("Run", pinned=True, width="medium"),
+        "experiment": st.column_config.TextColumn("Experiment"),
+        "status": st.column_config.TextColumn("Status", width="small"),
+        "started_at": st.column_config.DatetimeColumn("Started (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC"),
+        "duration": st.column_config.TextColumn("Duration", width="small"),
+    }
+    for column, label in view.labels.items():
+        if view.frame[column].dtype.kind == "f":
+            number_format = formats.column_format(view.frame[column].tolist())
+            config[column] = st.column_config.NumberColumn(label, format=number_format)
+        else:
+            config[column] = st.column_config.TextColumn(label)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(f"**{formats.count_of(view.n_found, max(view.n_all, view.n_found), 'run')}**", width="stretch")
+        _draw_actions(app, view)
+        ui.csv_download(lambda: _export(app, choices), "runs.csv", key=f"{TAB}.csv")
+    if not view.ids:
+        ui.note("No run matches. Change the filter, or show archived or deleted ones.")
+        return
+    ui.table(view.frame, view.ids, key=f"{TAB}.table", name="run", alt="Runs", columns=config)
+    ui.page(view.n_found, key=f"{TAB}.page")
+
+
+def _draw_actions(app: ui.App, view: TrackingView) -> None:
+    """Draw what can be done with the selection as a whole."""
+    from dashboard import tracking_details as details
+
+    ids = [run.run_id for run in view.runs]
+    if not ids and view.ids:
+        st.button(
+            f"Select the first {min(MAX_CURVES, len(view.ids))}",
+            key=f"{TAB}.select_first",
+            on_click=ui.select,
+            args=("run", list(view.ids[:MAX_CURVES])),
+            icon=":material/stacked_line_chart:",
+        )
+    if ids:
+        st.button("Clear selection", key=f"{TAB}.clear", on_click=ui.select, args=("run", []), icon=":material/close:")
+        details.selection_buttons(app, view.runs)
+    details.import_button(app)
+
+
+def _export(app: ui.App, choices: Choices) -> pd.DataFrame:
+    """Return every run that matches, with all its params, metrics and tags."""
+    return app.tracking.search_runs(
+        choices.filter or None,
+        experiment=choices.experiment,
+        order_by=order_expression(choices.order),
+        limit=1_000_000,
+        include=choices.shown,
+    )
+
+
+def _draw_comparison(app: ui.App, runs: Sequence[Run]) -> None:
+    st.markdown(f"#### {formats.plural(len(runs), 'run')} compared")
+    with st.container(horizontal=True, gap="small"):
+        for run in runs[:MAX_CURVES]:
+            st.button(
+                formats.markdown(formats.shorten(run.name, 40)),
+                key=f"{TAB}.only.{run.run_id}",
+                type="tertiary",
+                on_click=ui.select,
+                args=("run", [run.run_id]),
+                help="Show only this run",
+            )
+
+
+def _draw_charts(app: ui.App, runs: Sequence[Run]) -> None:
+    metrics = sorted({key for run in runs for key in run.metric_summaries})
+    kinds = CHARTS if len(runs) > 1 else ("Curves",)
+    kind: str | None = "Curves"
+    if len(runs) > 1:
+        kind = st.segmented_control(
+            "Chart", kinds, required=True, label_visibility="collapsed",
+            **ui.in_url(f"{TAB}.chart", default="Curves", options=kinds),
+        )  # fmt: skip
+    if kind == "Differences":
+        frame = differences_frame(runs)
+        if frame.empty:
+            ui.note("These runs have the same params and tags, and no metrics.")
+        else:
+            st.dataframe(frame, hide_index=True, key=f"{TAB}.differences", alt="What differs between the runs")
+        return
+    if not metrics:
+        ui.note("The selected runs have logged no metric yet.")
+        return
+    if kind == "Curves":
+        _draw_curves(app, runs, metrics)
+    elif kind == "Parallel":
+        _draw_parallel(app, runs, metrics)
+    else:
+        _draw_scatter(app, runs, metrics)
+
+
+def _draw_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        default = [m for m in [main_metric(metrics)] if m]
+        chosen = st.multiselect(
+            "Metrics", metrics, max_selections=4, **ui.in_url(f"{TAB}.metrics", default=default, options=metrics, many=True)
+        )
+        axis = st.segmented_control(
+            "Horizontal axis", list(X_AXES), required=True,
+            **ui.in_url(f"{TAB}.axis", default="Step", options=list(X_AXES)),
+        )  # fmt: skip
+        smoothing = st.slider(
+            "Smoothing", 0.0, 0.99, step=0.01, key=f"{TAB}.smoothing", persist_state="session",
+            help="Exponential moving average; the line as logged stays behind it, faint.", width=180,
+        )  # fmt: skip
+        log_y = st.toggle("Log scale", key=f"{TAB}.log_y", persist_state="session")
+    drawn = runs[:MAX_CURVES]
+    if len(runs) > MAX_CURVES:
+        ui.note(f"Curves of the first {MAX_CURVES} of {formats.plural(len(runs), 'selected run')}.")
+    if not chosen:
+        ui.note("Choose a metric.")
+        return
+    from charts.tracking import plot_curves
+
+    history = app.tracking.metric_history([run.run_id for run in drawn], list(chosen), max_points=MAX_POINTS)
+    names = {run.run_id: run.name for run in drawn}
+    for metric in chosen:
+        figure = plot_curves(
+            history[history["metric"] == metric], metric, names=names, x=X_AXES[axis or "Step"], smoothing=smoothing, log_y=log_y
+        )
+        ui.chart(app, figure, key=f"{TAB}.curve.{metric}")
+
+
+def _draw_parallel(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> None:
+    from charts.tracking import plot_parallel
+
+    ui.chart(app, plot_parallel(runs, main_metric(metrics)), key=f"{TAB}.parallel_chart")
+
+
+def _draw_scatter(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> None:
+    from charts.tracking import plot_scatter
+
+    numeric = sorted({k for run in runs for k, v in run.params.items() if isinstance(v, int | float) and not isinstance(v, bool)})
+    options = [f"params.{key}" for key in numeric] + [f"metrics.{key}" for key in metrics]
+    main = f"metrics.{main_metric(metrics)}"
+    with st.container(horizontal=True, gap="small"):
+        x = st.selectbox("Horizontal", options, **ui.in_url(f"{TAB}.x", default=options[0], options=options))
+        y = st.selectbox("Vertical", options, **ui.in_url(f"{TAB}.y", default=main, options=options))
+    if x and y:
+        ui.chart(app, plot_scatter(runs, x, y), key=f"{TAB}.scatter_chart")

@@ -15,26 +15,22 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
 
 from db import Database
-from examples.story import tell
+from examples.story import load_example_data
 
 
 def main() -> None:
-    """Tell the story, one line a step."""
+    """Tell the story, a sentence for each thing that happened."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, help="a SQLite file; made when it is not there")
-    arguments = parser.parse_args()
+    chosen = parser.parse_args()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        database = Database(arguments.store or Path(folder) / "modeldesk.db")
-        story = tell(database, print)
+        database = Database(chosen.store or Path(folder) / "modeldesk.db")
+        story = load_example_data(database, print)
         database.close()
-    print(
-        f"done in {time.perf_counter() - began:.1f} s: {len(story.run_ids)} runs, 2 versions, 1 A/B test, 1 model watched"
-    )
-    if arguments.store:
-        print(
-            f"look at it:  MODELDESK_DATABASE_URL=sqlite:///{arguments.store.resolve()} streamlit run streamlit_app.py"
-        )
+    print(f"{len(story.run_ids)} runs, 2 versions, 1 A/B test, 1 model watched, in {time.perf_counter() - began:.1f} s")
+    if chosen.store:
+        print(f"look at it: MODELDESK_DATABASE_URL=sqlite:///{chosen.store.resolve()} ./run.sh")
 
 
 if __name__ == "__main__":

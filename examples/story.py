@@ -1,48 +1,72 @@
-"""One story on real data, told four times: as a script, as a notebook, as the dashboard's example data, and in the tests.
+"""One story on real data, told by the script, by the notebook and by the dashboard's "Load example data".
 
 A post office reads handwritten digits (scikit-learn's bundled copy of the UCI set: 1,797 scans of 8 x 8 pixels).
 Two kinds of classifier are trained in several configurations, every run is logged with its learning curve, the best of
 each kind becomes a version, an A/B test on scans that neither has seen decides which one is promoted, and monitoring
-watches the winner until a scanner slips by one pixel.
+watches the winner until the scanner slips by one pixel.
 
 Nothing is made up: every number comes from a model that was fitted and a scan that was read. Only the dates are
 chosen, so that the story ends today.
 
-    >>> from examples.story import load_example_data        # doctest: +SKIP
-    >>> load_example_data(Database("sqlite:///demo.db"))    # doctest: +SKIP
+    >>> from db import Database
+    >>> story = load_example_data(Database("sqlite://"))
+    >>> story.decision, story.production
+    ('ship', '1.1.0')
+
+Each step is a function over one of the four managers, and knows nothing of the other three. Everything it stores is
+tagged `example`; `remove_example_data` takes it away again.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from ab_testing import ABTestingFramework, ExperimentConfig, MetricType
-from db import Database
+from ab_testing import ABTestingFramework, ExperimentAnalysis, ExperimentConfig, MetricType
+from db import Database, DuplicateError, NotFoundError
 from experiment_tracking import ExperimentTracking
 from model_monitoring import ModelMonitoring
 from model_registry import ModelRegistryManager, ModelStage, ModelType
 
-__all__ = ["MODEL", "Story", "describe_scans", "load_digit_scans"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from model_registry import ModelVersion
+
+__all__ = [
+    "MODEL",
+    "Candidate",
+    "Scans",
+    "Story",
+    "describe_scans",
+    "load_example_data",
+    "load_scans",
+    "promote_by_decision",
+    "register_candidate",
+    "remove_example_data",
+    "run_ab_test",
+    "tell",
+    "train_candidates",
+    "watch_in_production",
+]
 
 MODEL = "digit-reader"
-TEST = "digit-reader - network against naive Bayes"
-TAGS = {"example": "true"}
+EXAMPLE_TAG = "example"
+STORY_FILE = "story.json"  # on the winner's run: what happened, and the sign that the story was told to its end
 SEED = 7
-TRAINING_ROWS, VALIDATION_ROWS = 400, 250  # of 1,797; the rest is what "users" send in
+TRAINING_ROWS, VALIDATION_ROWS = 400, 250  # of 1,797; the rest is what people send in
+STEPS = 15  # passes of a network over its data; fifteenths of the data for naive Bayes
 SCANS_A_DAY = 160
 GOOD_DAYS, SHIFTED_DAYS = 35, 4
-FEATURES = ("ink", "left_ink", "top_ink", "width", "height", "stroke_contrast")
+TEST_DAYS = 14
+FEATURES = ("ink", "left_ink", "top_ink", "width", "height", "contrast")
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 Say = Callable[[str], None]
 
 
@@ -51,15 +75,23 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scans:
-    """Scans with their digits: pixels of shape (n, 64) in [0, 1], digits of shape (n,)."""
+    """Scans and what they show.
 
-    pixels: Floats
-    digits: Integers
+    Attributes
+    ----------
+    pixels : array of shape (n_scans, 64)
+        Darkness of each pixel, in [0, 1].
+    digits : array of shape (n_scans,)
+        What was written, 0 to 9.
+    """
+
+    pixels: npt.NDArray[np.float64]
+    digits: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.digits)
 
-    def take(self, rows: Any) -> Scans:
+    def take(self, rows: slice | npt.NDArray[np.int64]) -> Scans:
         """Return some of the scans."""
         return Scans(pixels=self.pixels[rows], digits=self.digits[rows])
 
@@ -70,8 +102,8 @@ class Scans:
         return Scans(pixels=(images * 0.8).reshape(-1, 64), digits=self.digits)
 
 
-def load_digit_scans() -> tuple[Scans, Scans, Scans]:
-    """Return training, validation and held-out scans, always the same ones."""
+def load_scans() -> tuple[Scans, Scans, Scans]:
+    """Return the scans for training, for validation, and held out; always the same ones."""
     from sklearn.datasets import load_digits
 
     pixels, digits = load_digits(return_X_y=True)
@@ -82,42 +114,27 @@ def load_digit_scans() -> tuple[Scans, Scans, Scans]:
 
 
 def describe_scans(scans: Scans) -> pd.DataFrame:
-    """Return what monitoring watches of each scan: where the ink is, how much, and how contrasting."""
+    """Return what monitoring watches of each scan: how much ink there is, where, and how contrasting."""
+    import pandas as pd
+
     images = scans.pixels.reshape(-1, 8, 8)
     ink = images.sum(axis=(1, 2))
     inked = images > 0.2
-    columns = inked.any(axis=1).sum(axis=1)
-    rows = inked.any(axis=2).sum(axis=1)
     return pd.DataFrame(
         {
             "ink": ink,
             "left_ink": images[:, :, :4].sum(axis=(1, 2)) / ink,
             "top_ink": images[:, :4, :].sum(axis=(1, 2)) / ink,
-            "width": columns.astype(np.int64),
-            "height": rows.astype(np.int64),
-            "stroke_contrast": images.max(axis=(1, 2)) - images.mean(axis=(1, 2)),
+            "width": inked.any(axis=1).sum(axis=1),
+            "height": inked.any(axis=2).sum(axis=1),
+            "contrast": images.max(axis=(1, 2)) - images.mean(axis=(1, 2)),
         }
     )
 
 
-# -- the models --------------------------------------------------------------------------------------
+# -- training and tracking ---------------------------------------------------------------------------
 
-
-def _naive_bayes(var_smoothing: float) -> Any:
-    from sklearn.naive_bayes import GaussianNB
-
-    return GaussianNB(var_smoothing=var_smoothing)
-
-
-def _network(hidden_units: int, learning_rate: float) -> Any:
-    from sklearn.neural_network import MLPClassifier
-
-    return MLPClassifier(
-        (hidden_units,), learning_rate_init=learning_rate, batch_size=32, random_state=SEED, max_iter=1
-    )
-
-
-CONFIGURATIONS: tuple[tuple[str, str, dict[str, float | int]], ...] = (
+CONFIGURATIONS: tuple[tuple[str, str, dict[str, float]], ...] = (
     ("naive-bayes-1", "naive Bayes", {"var_smoothing": 1e-9}),
     ("naive-bayes-2", "naive Bayes", {"var_smoothing": 1e-3}),
     ("naive-bayes-3", "naive Bayes", {"var_smoothing": 1e-1}),
@@ -125,18 +142,46 @@ CONFIGURATIONS: tuple[tuple[str, str, dict[str, float | int]], ...] = (
     ("network-2", "network", {"hidden_units": 64, "learning_rate": 0.001}),
     ("network-3", "network", {"hidden_units": 64, "learning_rate": 0.01}),
 )
-STEPS = 15  # passes over the data of a network; tenths of the data for naive Bayes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """One fitted model and the run that made it."""
+class Candidate:
+    """A fitted model and the run that made it.
+
+    Attributes
+    ----------
+    run_id : str
+        Where its learning curve is.
+    kind : str
+        "naive Bayes" or "network".
+    model : object
+        The fitted scikit-learn classifier.
+    params : dict
+        What it was made with.
+    accuracy : float
+        Share of the validation scans that it reads right.
+    log_loss : float
+        Mean negative log of the chance it gave to what was written, on the validation scans.
+    """
 
     run_id: str
     kind: str
     model: Any
-    params: dict[str, float | int]
+    params: dict[str, float]
     accuracy: float
+    log_loss: float
+
+
+def _make_model(kind: str, params: dict[str, float]) -> Any:
+    if kind == "naive Bayes":
+        from sklearn.naive_bayes import GaussianNB
+
+        return GaussianNB(var_smoothing=params["var_smoothing"])
+    from sklearn.neural_network import MLPClassifier
+
+    return MLPClassifier(
+        (int(params["hidden_units"]),), learning_rate_init=params["learning_rate"], batch_size=32, random_state=SEED
+    )
 
 
 def _accuracy(model: Any, scans: Scans) -> float:
@@ -148,228 +193,404 @@ def _log_loss(model: Any, scans: Scans) -> float:
     return float(-np.mean(np.log(np.clip(chances, 1e-12, 1.0))))
 
 
-def train_and_log(
-    tracking: ExperimentTracking,
-    name: str,
-    kind: str,
-    params: dict[str, float | int],
-    training: Scans,
-    validation: Scans,
-    at: datetime,
-) -> Trained:
-    """Fit one configuration step by step; log its parameters and, after each step, how well it reads."""
-    make = _naive_bayes if kind == "naive Bayes" else _network
-    model = make(**params)  # type: ignore[operator]
-    run_id = tracking.start_run(MODEL, name, params={"kind": kind, **params}, tags=TAGS)
-    batches = np.array_split(np.arange(len(training)), STEPS)
-    for step in range(STEPS):
-        batch = training.take(batches[step]) if kind == "naive Bayes" else training
-        model.partial_fit(batch.pixels, batch.digits, classes=np.arange(10))
-        tracking.log_metrics(
-            run_id,
-            {
+def train_candidates(
+    tracking: ExperimentTracking, training: Scans, validation: Scans, *, began: datetime, say: Say = print
+) -> list[Candidate]:
+    """Fit every configuration step by step, and log after each step how well it reads.
+
+    Parameters
+    ----------
+    tracking : ExperimentTracking
+    training, validation : Scans
+    began : datetime
+        When the first run logged its first step; the others follow every half hour.
+    say : callable
+        Told one sentence a run.
+
+    Returns
+    -------
+    list of Candidate
+        In the order of training.
+    """
+    candidates = []
+    for number, (name, kind, params) in enumerate(CONFIGURATIONS):
+        model = _make_model(kind, params)
+        at = began + timedelta(minutes=30 * number)
+        run_id = tracking.start_run(MODEL, name, params={"kind": kind, **params}, tags={EXAMPLE_TAG: "true"})
+        shares = np.array_split(np.arange(len(training)), STEPS)
+        for step in range(STEPS):
+            batch = training.take(shares[step]) if kind == "naive Bayes" else training
+            model.partial_fit(batch.pixels, batch.digits, classes=np.arange(10))
+            metrics = {
                 "accuracy": _accuracy(model, validation),
                 "training_accuracy": _accuracy(model, training),
                 "log_loss": _log_loss(model, validation),
-            },
-            step=step,
-            at=at + timedelta(seconds=20 * step),
+            }
+            tracking.log_metrics(run_id, metrics, step=step, at=at + timedelta(seconds=20 * step))
+        tracking.log_artifact(run_id, model, name="model", kind="model")
+        tracking.end_run(run_id)
+        candidate = Candidate(
+            run_id=run_id,
+            kind=kind,
+            model=model,
+            params=params,
+            accuracy=metrics["accuracy"],
+            log_loss=metrics["log_loss"],
         )
-    tracking.end_run(run_id, "finished")
-    return Trained(run_id=run_id, kind=kind, model=model, params=params, accuracy=_accuracy(model, validation))
+        candidates.append(candidate)
+        say(f"run {name}: {candidate.accuracy:.1%} of {len(validation)} validation scans read right")
+    return candidates
+
+
+def best_of_kind(candidates: Sequence[Candidate], kind: str) -> Candidate:
+    """Return the candidate of that kind with the highest accuracy."""
+    return max((candidate for candidate in candidates if candidate.kind == kind), key=lambda found: found.accuracy)
+
+
+# -- the registry ------------------------------------------------------------------------------------
+
+
+def register_candidate(
+    registry: ModelRegistryManager,
+    candidate: Candidate,
+    version: str,
+    stage: ModelStage,
+    *,
+    input_example: npt.NDArray[np.float64],
+    say: Say = print,
+) -> str:
+    """Register a candidate as a version that names its run; return the version's id."""
+    model_id = registry.register_model(
+        candidate.model,
+        MODEL,
+        version,
+        model_type=ModelType.CLASSIFIER,
+        performance_metrics={"accuracy": candidate.accuracy, "log_loss": candidate.log_loss},
+        hyperparameters={"kind": candidate.kind, **candidate.params},
+        stage=stage,
+        run_id=candidate.run_id,
+        tags={EXAMPLE_TAG: "true"},
+        description=f"Reads handwritten digits; {candidate.kind}, fitted on {TRAINING_ROWS} scans.",
+        input_example=input_example,
+    )
+    say(f"{MODEL} {version} ({candidate.kind}, {candidate.accuracy:.1%}) is registered in {stage.value}")
+    return model_id
+
+
+def promote_by_decision(
+    registry: ModelRegistryManager, analysis: ExperimentAnalysis, exp_id: str, version: str, *, say: Say = print
+) -> str:
+    """Promote `version` if the test says so, with the test as the evidence; return what is in Production then."""
+    if analysis.decision == "ship":
+        registry.transition_stage(
+            MODEL,
+            version,
+            ModelStage.PRODUCTION,
+            reason="it reads more scans right than the version in Production",
+            evidence={"experiment_id": exp_id, "p_value": analysis.p_value, "effect": analysis.effect},
+        )
+    production = registry.get_production(MODEL).version
+    say(f"{MODEL} {production} is in Production")
+    return production
+
+
+# -- the A/B test ------------------------------------------------------------------------------------
+
+
+def run_ab_test(
+    ab: ABTestingFramework,
+    baseline: Candidate,
+    treatment: Candidate,
+    held_out: Scans,
+    *,
+    versions: tuple[str, str],
+    version_ids: tuple[str, str],
+    began: datetime,
+    say: Say = print,
+) -> tuple[str, ExperimentAnalysis]:
+    """Let each held-out scan be one user: it is read by the version it was assigned to, rightly or not.
+
+    Parameters
+    ----------
+    ab : ABTestingFramework
+    baseline, treatment : Candidate
+    held_out : Scans
+    versions, version_ids : tuple of str
+        Of the baseline and of the treatment.
+    began : datetime
+        When the first scan came in; the last comes two weeks later.
+    say : callable
+        Told the recommendation.
+
+    Returns
+    -------
+    exp_id : str
+    analysis : ExperimentAnalysis
+    """
+    import pandas as pd
+
+    exp_id = ab.create_experiment(
+        ExperimentConfig(
+            name=f"{MODEL} {versions[0]} against {versions[1]}",
+            metric_name="read_right",
+            metric_type=MetricType.BINARY,
+            baseline_model=f"{MODEL} {versions[0]}",
+            treatment_model=f"{MODEL} {versions[1]}",
+            traffic_split=0.5,
+            min_sample_size=400,
+            significance_level=0.05,
+            baseline_version_id=version_ids[0],
+            treatment_version_id=version_ids[1],
+        )
+    )
+    users = [f"scan-{number:04d}" for number in range(len(held_out))]
+    variants = np.asarray(ab.assign_many(exp_id, users))
+    reads_right = np.where(
+        variants == "treatment",
+        treatment.model.predict(held_out.pixels) == held_out.digits,
+        baseline.model.predict(held_out.pixels) == held_out.digits,
+    )
+    pause = timedelta(days=TEST_DAYS) / len(users)
+    events = pd.DataFrame(
+        {
+            "user_id": users,
+            "value": reads_right.astype(np.int64),
+            "at": [began + pause * number for number in range(len(users))],
+            "event_id": users,
+        }
+    )
+    ab.record_events(exp_id, events)
+    analysis = ab.analyze_experiment(exp_id)
+    say(f"A/B test on {len(users):,} scans: {analysis.recommendation}")
+    return exp_id, analysis
+
+
+# -- monitoring --------------------------------------------------------------------------------------
+
+
+def watch_in_production(
+    monitoring: ModelMonitoring,
+    model: Any,
+    version: str,
+    held_out: Scans,
+    *,
+    began: datetime,
+    say: Say = print,
+) -> tuple[list[str], list[str]]:
+    """Feed monitoring with one batch of scans a day; on the last days the scanner has slipped.
+
+    Parameters
+    ----------
+    monitoring : ModelMonitoring
+    model : object
+        The classifier in Production.
+    version : str
+        Its version.
+    held_out : Scans
+        What each day's batch is drawn from.
+    began : datetime
+        The first day.
+    say : callable
+        Told what was found.
+
+    Returns
+    -------
+    alarms : list of str
+        Days of the last week on which accuracy left its control limits.
+    drifted : list of str
+        Features whose distribution changed in the last days.
+    """
+    draw = np.random.default_rng(SEED)
+    monitoring.set_reference(MODEL, version, describe_scans(held_out))
+    rows = []
+    for day in range(GOOD_DAYS + SHIFTED_DAYS):
+        batch = held_out.take(draw.integers(0, len(held_out), SCANS_A_DAY))
+        if day >= GOOD_DAYS:
+            batch = batch.slipped()
+        at = began + timedelta(days=day)
+        monitoring.log_features(MODEL, version, describe_scans(batch), at=at)
+        rows.append(
+            {
+                "name": MODEL,
+                "version": version,
+                "metric": "accuracy",
+                "value": _accuracy(model, batch),
+                "prediction_count": len(batch),
+                "at": at,
+            }
+        )
+    monitoring.log_performances(rows)
+    drift = monitoring.detect_performance_drift(MODEL, version, "accuracy", lookback_days=7)
+    alarms = sorted({f"{violation.at:%Y-%m-%d}" for violation in drift.violations})
+    end = began + timedelta(days=GOOD_DAYS + SHIFTED_DAYS)
+    found = monitoring.detect_feature_drift(MODEL, version, start=began + timedelta(days=GOOD_DAYS), end=end)
+    drifted = [name for name, feature in found.features.items() if feature.drifted]
+    say(f"{len(rows)} days were watched; accuracy raised an alarm on {len(alarms)} of the last 7: {', '.join(alarms)}")
+    say(f"{len(drifted)} of {len(FEATURES)} features drifted: {', '.join(drifted) or 'none'}")
+    return alarms, drifted
 
 
 # -- the story ---------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """What happened, with the ids under which it can be looked up.
 
     Attributes
     ----------
-    lines : list of str
-        One sentence for each step.
     run_ids : list of str
-        All runs, in the order in which they were trained.
-    versions : dict of str
-        The two registered versions: ``baseline`` and ``treatment``.
-    experiment_id : str
+        All runs, in the order of training.
+    versions : tuple of str
+        The baseline's version and the treatment's.
+    exp_id : str
         The A/B test.
     decision : str
         What the A/B test decided.
     production : str
         The version in Production at the end.
     alarms : list of str
-        The days on which the control chart raised an alarm.
+        The days on which accuracy left its control limits.
     drifted : list of str
         The features that drifted in the last days.
     """
 
-    lines: list[str] = field(default_factory=list)
-    run_ids: list[str] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=dict)
-    experiment_id: str = ""
-    decision: str = ""
-    production: str = ""
-    alarms: list[str] = field(default_factory=list)
-    drifted: list[str] = field(default_factory=list)
+    run_ids: list[str]
+    versions: tuple[str, str]
+    exp_id: str
+    decision: str
+    production: str
+    alarms: list[str]
+    drifted: list[str]
 
 
-class _Teller:
-    """The managers on one store, the scans, and the day on which everything happens."""
+def tell(database: Database, say: Say = print, *, now: datetime | None = None) -> Story:
+    """Do everything once and return what happened.
 
-    def __init__(self, database: Database, say: Say, now: datetime) -> None:
-        self.tracking = ExperimentTracking(database)
-        self.registry = ModelRegistryManager(database)
-        self.tests = ABTestingFramework(database)
-        self.monitoring = ModelMonitoring(database)
-        self.training, self.validation, self.held_out = load_digit_scans()
-        self.story = Story()
-        self._say = say
-        self.launch = now - timedelta(days=GOOD_DAYS + SHIFTED_DAYS)
+    Parameters
+    ----------
+    database : Database
+        A store in which the example is not.
+    say : callable
+        Told one sentence for each thing that happened.
+    now : datetime or None
+        When the story ends; None is now.
+    """
+    launch = (now or datetime.now(UTC)) - timedelta(days=GOOD_DAYS + SHIFTED_DAYS - 1, hours=1)
+    training, validation, held_out = load_scans()
+    tracking, registry, ab = ExperimentTracking(database), ModelRegistryManager(database), ABTestingFramework(database)
 
-    def say(self, line: str) -> None:
-        self.story.lines.append(line)
-        self._say(line)
-
-    def train(self) -> dict[str, Trained]:
-        """Log a run for each configuration; return the best of each kind."""
-        best: dict[str, Trained] = {}
-        for number, (name, kind, params) in enumerate(CONFIGURATIONS):
-            at = self.launch - timedelta(days=21, minutes=-30 * number)
-            trained = train_and_log(self.tracking, name, kind, params, self.training, self.validation, at)
-            self.story.run_ids.append(trained.run_id)
-            self.say(f"run {name}: {trained.accuracy:.1%} of {len(self.validation)} validation scans read right")
-            if kind not in best or trained.accuracy > best[kind].accuracy:
-                best[kind] = trained
-        return best
-
-    def register(self, trained: Trained, version: str, stage: ModelStage) -> str:
-        """Register the model of a run as a version."""
-        model_id = self.registry.register_model(
-            trained.model,
-            MODEL,
-            version,
-            model_type=ModelType.CLASSIFIER,
-            performance_metrics={"accuracy": trained.accuracy, "log_loss": _log_loss(trained.model, self.validation)},
-            hyperparameters={"kind": trained.kind, **trained.params},
-            stage=stage,
-            run_id=trained.run_id,
-            tags=TAGS,
-            description=f"Reads handwritten digits; {trained.kind}, trained on {len(self.training)} scans.",
-            input_example=self.training.pixels[:5],
-        )
-        self.say(f"{MODEL} {version} ({trained.kind}) is registered in {stage.value}")
-        return model_id
-
-    def test(self, baseline: Trained, treatment: Trained, baseline_id: str, treatment_id: str) -> str:
-        """Let every held-out scan be one user of an A/B test between the two versions."""
-        users = np.array([f"scan-{number:04d}" for number in range(len(self.held_out))])
-        config = ExperimentConfig(
-            name=TEST,
-            metric_name="read_right",
-            metric_type=MetricType.BINARY,
-            baseline_model=f"{MODEL} 1.0.0",
-            treatment_model=f"{MODEL} 1.1.0",
-            baseline_version_id=baseline_id,
-            treatment_version_id=treatment_id,
-            traffic_split=0.5,
-            min_sample_size=400,
-            significance_level=0.05,
-            stopping="fixed_horizon",
-            planned_sample_size=500,
-        )
-        experiment_id = self.tests.create_experiment(config)
-        self.story.experiment_id = experiment_id
-        variants = np.asarray(self.tests.assign_many(experiment_id, users))
-        right = np.where(
-            variants == "treatment",
-            treatment.model.predict(self.held_out.pixels) == self.held_out.digits,
-            baseline.model.predict(self.held_out.pixels) == self.held_out.digits,
-        )
-        first = self.launch - timedelta(days=14)
-        self.tests.record_events(
-            experiment_id,
-            pd.DataFrame(
-                {
-                    "user_id": users,
-                    "value": right.astype(np.int64),
-                    "at": [first + timedelta(minutes=14 * 24 * 60 * n / len(users)) for n in range(len(users))],
-                    "event_id": users,
-                }
-            ),
-        )
-        analysis = self.tests.analyze_experiment(experiment_id)
-        self.story.decision = analysis.decision
-        self.say(f"A/B test on {len(users):,} scans: {analysis.recommendation}")
-        return experiment_id
-
-    def promote(self, experiment_id: str) -> str:
-        """Promote by the decision, and name the test as the evidence."""
-        if self.story.decision == "ship":
-            self.tests.conclude(experiment_id, decision="ship", reason="the network reads more scans right")
-            self.registry.transition_stage(
-                MODEL,
-                "1.1.0",
-                ModelStage.PRODUCTION,
-                reason="won the A/B test",
-                evidence={"experiment_id": experiment_id},
-            )
-        else:
-            self.tests.conclude(experiment_id, decision="keep_baseline", reason="no gain was shown")
-        production = self.registry.get_production(MODEL)
-        self.say(f"{MODEL} {production.version} is in Production")
-        return production.version
-
-    def watch(self, winner: Any, version: str) -> None:
-        """Feed monitoring with one batch a day; on the last days the scanner has slipped."""
-        draw = np.random.default_rng(SEED)
-        self.monitoring.set_reference(MODEL, version, describe_scans(self.held_out))
-        rows = []
-        for day in range(GOOD_DAYS + SHIFTED_DAYS):
-            batch = self.held_out.take(draw.integers(0, len(self.held_out), SCANS_A_DAY))
-            if day >= GOOD_DAYS:
-                batch = batch.slipped()
-            at = self.launch + timedelta(days=day, hours=1)
-            self.monitoring.log_features(MODEL, version, describe_scans(batch), at=at)
-            rows.append(
-                {
-                    "name": MODEL,
-                    "version": version,
-                    "metric": "accuracy",
-                    "value": _accuracy(winner, batch),
-                    "prediction_count": len(batch),
-                    "at": at,
-                }
-            )
-        self.monitoring.log_performances(pd.DataFrame(rows))
-        drift = self.monitoring.detect_performance_drift(MODEL, version, "accuracy", lookback_days=7)
-        self.story.alarms = sorted({f"{violation.at:%Y-%m-%d}" for violation in drift.violations})
-        features = self.monitoring.detect_feature_drift(
-            MODEL, version, start=self.launch + timedelta(days=GOOD_DAYS), end=datetime.now(UTC)
-        )
-        self.story.drifted = [name for name, found in features.features.items() if found.drifted]
-        self.say(
-            f"{len(rows)} days were watched; accuracy raised an alarm on {len(self.story.alarms)} of the last 7, "
-            f"and {len(self.story.drifted)} of {len(FEATURES)} features drifted: {', '.join(self.story.drifted) or 'none'}"
-        )
-        report = self.monitoring.generate_monitoring_report(MODEL, version, days=30)
-        self.say(f"the monitoring report covers {report.total_predictions:,} predictions")
-
-
-def tell(database: Database, say: Say = lambda _line: None) -> Story:
-    """Do everything once, on a store that does not have it yet, and return what happened."""
+    # In this story networks stop after 15 passes, long before they converge: that is what their curves show.
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # partial_fit does not converge; that is what a learning curve shows
-        teller = _Teller(database, say, datetime.now(UTC))
-        best = teller.train()
-        baseline, treatment = best["naive Bayes"], best["network"]
-        baseline_id = teller.register(baseline, "1.0.0", ModelStage.PRODUCTION)
-        treatment_id = teller.register(treatment, "1.1.0", ModelStage.STAGING)
-        teller.story.versions = {"baseline": baseline_id, "treatment": treatment_id}
-        experiment_id = teller.test(baseline, treatment, baseline_id, treatment_id)
-        teller.story.production = teller.promote(experiment_id)
-        winner = treatment if teller.story.production == "1.1.0" else baseline
-        teller.watch(winner.model, teller.story.production)
-    return teller.story
+        warnings.filterwarnings("ignore", module="sklearn")
+        candidates = train_candidates(tracking, training, validation, began=launch - timedelta(days=21), say=say)
+    baseline, treatment = best_of_kind(candidates, "naive Bayes"), best_of_kind(candidates, "network")
+
+    versions = _free_versions(registry)
+    version_ids = (
+        register_candidate(
+            registry, baseline, versions[0], ModelStage.PRODUCTION, input_example=training.pixels[:5], say=say
+        ),
+        register_candidate(
+            registry, treatment, versions[1], ModelStage.STAGING, input_example=training.pixels[:5], say=say
+        ),
+    )
+    exp_id, analysis = run_ab_test(
+        ab,
+        baseline,
+        treatment,
+        held_out,
+        versions=versions,
+        version_ids=version_ids,
+        began=launch - timedelta(days=TEST_DAYS),
+        say=say,
+    )
+    ab.conclude(exp_id, decision=analysis.decision, reason=analysis.recommendation)
+    production = promote_by_decision(registry, analysis, exp_id, versions[1], say=say)
+    winner = treatment if production == versions[1] else baseline
+    alarms, drifted = watch_in_production(
+        ModelMonitoring(database), winner.model, production, held_out, began=launch, say=say
+    )
+    told = Story(
+        run_ids=[candidate.run_id for candidate in candidates],
+        versions=versions,
+        exp_id=exp_id,
+        decision=analysis.decision,
+        production=production,
+        alarms=alarms,
+        drifted=drifted,
+    )
+    tracking.log_artifact(winner.run_id, asdict(told), name=STORY_FILE)
+    return told
+
+
+# -- example data ------------------------------------------------------------------------------------
+
+
+def load_example_data(database: Database, say: Say = lambda _sentence: None) -> Story:
+    """Tell the story once in a store; when it was told there before, return what happened then.
+
+    What an interrupted telling left is removed first.
+
+    Raises
+    ------
+    DuplicateError
+        If there is a model of the story's name that is not the example's.
+    """
+    tracking, registry = ExperimentTracking(database), ModelRegistryManager(database)
+    for run_id in _example_runs(tracking):
+        if any(artifact.path == STORY_FILE for artifact in tracking.list_artifacts(run_id)):
+            found = tracking.load_artifact(run_id, STORY_FILE)
+            return Story(**{**found, "versions": tuple(found["versions"])})
+    if any(not _is_example(version) for version in _all_versions(registry)):
+        raise DuplicateError(
+            f"there is a model named {MODEL!r} that is not the example's; look at the example in a store of its own"
+        )
+    remove_example_data(database)
+    return tell(database, say)
+
+
+def remove_example_data(database: Database) -> None:
+    """Take away everything that `load_example_data` stored, and nothing else.
+
+    The numbers of the versions stay taken, as those of all deleted versions do: the next telling uses the next ones.
+    """
+    registry, monitoring = ModelRegistryManager(database), ModelMonitoring(database)
+    ab, tracking = ABTestingFramework(database), ExperimentTracking(database)
+    versions = [version for version in _all_versions(registry) if _is_example(version)]
+    ids = {version.model_id for version in versions}
+    for experiment in ab.list_experiments():
+        if experiment.config.baseline_version_id in ids:
+            ab.delete_experiment(experiment.exp_id)
+    for version in versions:
+        monitoring.delete_series(MODEL, version.version)
+        if version.deleted_at is None:
+            registry.delete_version(MODEL, version.version, allow_production=True, purge=True, reason="example removed")
+    runs = _example_runs(tracking)
+    for run_id in runs:
+        tracking.delete_run(run_id, permanently=True)
+    if runs and tracking.count_runs(experiment=MODEL) == 0:
+        tracking.delete_experiment(MODEL)
+
+
+def _example_runs(tracking: ExperimentTracking) -> list[str]:
+    return [str(run_id) for run_id in tracking.search_runs(f"tags.{EXAMPLE_TAG} = 'true'", experiment=MODEL)["run_id"]]
+
+
+def _all_versions(registry: ModelRegistryManager) -> list[ModelVersion]:
+    """Versions of the story's model, deleted ones included; none if there is no such model."""
+    try:
+        return registry.list_versions(MODEL, include_deleted=True)
+    except NotFoundError:
+        return []
+
+
+def _is_example(version: ModelVersion) -> bool:
+    return version.tags.get(EXAMPLE_TAG) == "true"
+
+
+def _free_versions(registry: ModelRegistryManager) -> tuple[str, str]:
+    """1.0.0 and 1.1.0; after a removal 2.0.0 and 2.1.0, because a number is never used again."""
+    majors = [int(version.version.split(".")[0]) for version in _all_versions(registry)]
+    major = max(majors, default=0) + 1
+    return f"{major}.0.0", f"{major}.1.0"

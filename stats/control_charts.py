@@ -525,7 +525,8 @@ def _k_of_n(mask: npt.NDArray[np.bool_], k: int, n: int) -> npt.NDArray[np.bool_
 
 def _fires(rule: str, z: FloatArray, x: FloatArray) -> npt.NDArray[np.bool_]:
     if rule == "1":
-        return np.abs(z) > SHEWHART_LIMIT
+        beyond: npt.NDArray[np.bool_] = np.abs(z) > SHEWHART_LIMIT
+        return beyond
     if rule in ("2", "WE4"):
         length = 9 if rule == "2" else 8
         return (_run_length(z > 0.0) >= length) | (_run_length(z < 0.0) >= length)

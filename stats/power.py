@@ -118,8 +118,8 @@ def power_means(
 
     Notes
     -----
-    ``P(T > t_crit)`` for T noncentral t with noncentrality ``(effect + margin) / se``. As in R's power.t.test, the wrong tail of
-    a two-sided test does not count as power.
+    ``P(T > t_crit)`` for T noncentral t with noncentrality ``(effect + margin) / se``. As in R's power.t.test, the
+    wrong tail of a two-sided test does not count as power.
 
     References
     ----------
@@ -374,7 +374,7 @@ def mde_means(
     Examples
     --------
     >>> round(mde_means(1000, 0.12), 6)
-    0.01505
+    0.015042
     """
     sign = -1.0 if alternative == "less" else 1.0
 

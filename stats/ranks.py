@@ -127,7 +127,7 @@ def tally(
             size = int(span) + 1
             a, b = np.bincount(left, minlength=size), np.bincount(right, minlength=size)
             kept = np.flatnonzero(a + b)
-            return Tallies(kept + float(low), a[kept].astype(np.int64), b[kept].astype(np.int64))
+            return Tallies(kept.astype(np.float64) + float(low), a[kept].astype(np.int64), b[kept].astype(np.int64))
     pooled = np.concatenate([first, second]).astype(np.float64, copy=False)
     order = np.argsort(pooled, kind="stable")
     ranked = pooled[order]
@@ -172,8 +172,8 @@ def mann_whitney(
 
     Notes
     -----
-    U counts pairs; its variance without an effect is ``n1 n2 / 12 (N + 1 - sum(t^3 - t) / (N (N - 1)))`` over groups of t
-    tied values. The exact distribution is counted by recursion. The hypothesis tested is that both
+    U counts pairs; its variance without an effect is ``n1 n2 / 12 (N + 1 - sum(t^3 - t) / (N (N - 1)))`` over groups
+    of t tied values. The exact distribution is counted by recursion. The hypothesis tested is that both
     distributions are equal: it concerns order, not means.
 
     References
@@ -337,7 +337,8 @@ def hodges_lehmann(tallies: Tallies, *, alpha: float = 0.05) -> tuple[float, flo
 
     References
     ----------
-    .. [1] Hodges, J. L. and Lehmann, E. L. (1963). Estimates of location based on rank tests. Ann. Math. Statist. 34, 598-611.
+    .. [1] Hodges, J. L. and Lehmann, E. L. (1963). Estimates of location based on rank tests. Ann. Math. Statist. 34,
+       598-611.
     .. [2] Hollander, M., Wolfe, D. and Chicken, E. (2014). Nonparametric Statistical Methods, 3rd ed., section 4.3.
 
     Examples

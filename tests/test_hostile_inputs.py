@@ -116,9 +116,9 @@ PATHS = {
 
 
 def monitored_names(database: Database) -> list[str]:
-    table = db.Base.metadata.tables["monitored_series"]
+    table = db.Base.metadata.tables["monitored_models"]
     with database.read() as session:
-        return list(session.scalars(sa.select(table.c.model_name)))
+        return list(session.scalars(sa.select(table.c.name)))
 
 
 @pytest.mark.parametrize("path", PATHS)

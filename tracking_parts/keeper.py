@@ -43,6 +43,8 @@ class Keeper:
         Called at exit with the number of a run and the text of the exception that ended the program, or None.
     flush : callable
         Called before the runs are finished at exit.
+    forget : callable
+        Called in a forked child.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Keeper:
         beat: Callable[[list[int]], None],
         finish: Callable[[int, str | None], None],
         flush: Callable[[], None],
+        forget: Callable[[], None],
     ) -> None:
         self._beat = beat
         self._finish = finish
         self._flush = flush
+        self._on_fork = forget
         self._open: set[int] = set()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -108,6 +112,7 @@ class Keeper:
         self._open = set()
         self._lock = threading.Lock()
         self._thread = None
+        self._on_fork()
 
 
 _keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()

@@ -13,12 +13,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import repeat
+from itertools import groupby, repeat
 from typing import Any, Protocol
 
 from values import check_key, to_float, to_int, to_utc
 
-__all__ = ["Series", "read_metrics", "resolve_keys", "store_series", "store_step", "to_micros"]
+__all__ = ["Gathered", "Series", "read_metrics", "resolve_keys", "store_series", "store_step", "to_micros"]
 
 FLOAT_MAX = 1.7976931348623157e308  # the greatest finite value: anything beyond is an infinity
 
@@ -368,3 +368,32 @@ def _summarise(
         low, high = min(finite), max(finite)
         ends = (low, steps[values.index(low)], high, steps[values.index(high)])
     return (run, key, len(steps), values[-1], steps[-1], ats[-1], *ends)
+
+
+class Gathered:
+    """Values of one run that waited in the buffer, in the order they came."""
+
+    def __init__(self) -> None:
+        self.n_values = 0
+        self._entries: list[tuple[dict[str, float | None], int | None, int]] = []
+
+    def add(self, values: dict[str, float | None], step: int | None, at: int) -> None:
+        """Take one call's values."""
+        self._entries.append((values, step, at))
+        self.n_values += len(values)
+
+    def names(self) -> list[str]:
+        """Return the keys in use."""
+        return list(dict.fromkeys(name for values, _, _ in self._entries for name in values))
+
+    def store(self, cursor: Cursor, sql: Sql, run: int, keys: Mapping[str, int]) -> None:
+        """Store them, a series a metric; runs of calls with and without a step stay in their order."""
+        pending: dict[str, list[tuple[int | None, int, float | None]]] = {}
+        for values, step, at in self._entries:
+            for name, value in values.items():
+                pending.setdefault(name, []).append((step, at, value))
+        for name in sorted(pending):
+            for has_step, group in groupby(pending[name], key=lambda item: item[0] is not None):
+                steps, ats, values_ = zip(*group, strict=True)
+                series = Series(list(steps) if has_step else None, ats, values_)
+                store_series(cursor, sql, run, keys[name], series)

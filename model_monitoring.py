@@ -1,0 +1,1388 @@
+"""Watch models in production: performance series with real control charts, data drift, predictions, alerts, reports.
+
+    >>> import tempfile
+    >>> monitoring = ModelMonitoring(f"sqlite:///{tempfile.mkdtemp()}/modeldesk.db")
+    >>> monitoring.log_performance("churn", "1.0.0", "accuracy", 0.92, prediction_count=1000, at="2026-01-01")
+    True
+    >>> monitoring.detect_performance_drift("churn", "1.0.0", "accuracy", lookback_days=7).status
+    'learning'
+
+Vocabulary: a *monitored version* is a model's name and version; it need not be registered, and is linked to the registry when
+it is. A *baseline* is how a metric behaved in control; limits come from it and never from the points under judgement. A
+*reference* is what the features looked like, kept as *profiles* (edges and counts, not rows); later data are *batches* counted
+on those edges. *Drift* is a change that is both large enough to matter and more than chance.
+
+Instants without a time zone are taken as UTC; results are aware UTC. A log call that returned is stored: it survives the death
+of the process (on SQLite a power cut may take the last moments; see `db.Database.write`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from db import (
+    AlertRow,
+    Database,
+    FeatureBatchRow,
+    FeatureCountsRow,
+    FeatureProfileRow,
+    FeatureReferenceRow,
+    ModelRow,
+    ModelVersionRow,
+    MonitoredModelRow,
+    NotFoundError,
+    PerformanceBaselineRow,
+    PerformancePointRow,
+    PerformanceSeriesRow,
+    PredictionRow,
+    StateError,
+    from_microseconds,
+    to_microseconds,
+)
+from monitoring_parts.columns import read_frame
+from monitoring_parts.judging import AUTOMATIC_POINTS, LoggedPoints, judge_metric
+from monitoring_parts.results import (
+    BaselineRecord,
+    ControlPoint,
+    DataDrift,
+    FeatureDrift,
+    MetricSummary,
+    MonitoringReport,
+    PerformanceDrift,
+    Trend,
+    Violation,
+)
+from stats.data_drift import ALPHA, compare_columns, compare_with_profile, judge_features
+from stats.performance_drift import DEFAULT_CHARTS, LEARNING_POINTS, chart_method, estimate_baseline
+from stats.profiles import (
+    FeatureCounts,
+    FeatureProfile,
+    add_counts,
+    count_column,
+    counts_from_bytes,
+    counts_to_bytes,
+    profile_column,
+    profile_from_bytes,
+    profile_to_bytes,
+)
+from values import (
+    InvalidTypeError,
+    InvalidValueError,
+    check_key,
+    check_name,
+    check_text,
+    new_id,
+    to_float,
+    to_int,
+    to_utc,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "BaselineRecord",
+    "ControlPoint",
+    "DataDrift",
+    "FeatureDrift",
+    "MetricSummary",
+    "ModelMonitoring",
+    "MonitoringReport",
+    "PerformanceDrift",
+    "Trend",
+    "Violation",
+]
+
+READ_LIMIT = 120_000  # newest points of a series that one look reads
+REPORT_METRICS = 200  # series in one report
+_COLUMNS = ("name", "version", "metric", "value", "prediction_count", "at", "segment", "event_id")
+_INSERT_POINT = (
+    "INSERT INTO performance_points (series_id, at, tie, value, prediction_count, event_id) "
+    "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+_SELECT_POINTS = (
+    "SELECT at, value, prediction_count FROM performance_points "
+    "WHERE series_id = ? AND at <= ? ORDER BY at DESC, tie DESC LIMIT ?"
+)
+
+
+class ModelMonitoring:
+    """Log what a model does in production, and find out when it changes.
+
+    Parameters
+    ----------
+    database : Database, str, path or None
+        A `Database`, the URL or file of one, or None for the default store.
+    """
+
+    def __init__(self, database: Database | str | os.PathLike[str] | None = None) -> None:
+        self._database = Database.open(database)
+        self._series_ids: dict[tuple[str, str, str, str], int] = {}
+
+    def __repr__(self) -> str:
+        return f"ModelMonitoring({self._database.url!r})"
+
+    # -- performance ---------------------------------------------------------------------------------
+
+    def log_performance(
+        self,
+        name: str,
+        version: str,
+        metric: str,
+        value: float,
+        prediction_count: int | None = None,
+        *,
+        at: datetime | str | None = None,
+        segment: str | None = None,
+        event_id: str | None = None,
+    ) -> bool:
+        """Store one value of a metric.
+
+        Parameters
+        ----------
+        name, version : str
+            The model; it need not be registered.
+        metric : str
+            For example "accuracy" or "p95_latency_ms".
+        value : float
+            Finite.
+        prediction_count : int, optional
+            Predictions behind the value, at least 0; a proportion with counts gets limits that know them.
+        at : datetime or ISO text, optional
+            When it was measured; None is now, without a time zone it is UTC. Any order, repeated instants welcome.
+        segment : str, optional
+            Part of the traffic ("country=CH"); each has a series of its own.
+        event_id : str, optional
+            Identifies this measurement: the same id again, in this series, changes nothing.
+
+        Returns
+        -------
+        bool
+            Whether it is new; False for a repeated event_id.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument breaks a rule; nothing is stored.
+        """
+        key = _series_key(name, version, metric, segment)
+        row = (
+            to_microseconds(to_utc(at, "at")),
+            _tie(),
+            to_float(value, "value"),
+            None if prediction_count is None else to_int(prediction_count, "prediction_count", low=0),
+            None if event_id is None else check_key(event_id, "event_id"),
+        )
+        return self._insert_points({key: [row]}) == 1
+
+    def log_performances(self, rows: pd.DataFrame | Iterable[Mapping[str, Any]], **defaults: Any) -> int:
+        """Store many values in one transaction: all of them or, when one is refused, none.
+
+        Parameters
+        ----------
+        rows : pandas.DataFrame or iterable of mappings
+            Columns or keys: name, version, metric, value, and optionally prediction_count, at, segment, event_id.
+        **defaults
+            Values for columns that the rows do not have, such as ``name="churn", version="1.0.0"``.
+
+        Returns
+        -------
+        int
+            How many were new.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the row and the column at fault.
+        """
+        unknown = sorted(set(defaults) - set(_COLUMNS))
+        if unknown:
+            raise InvalidValueError(f"unknown column {unknown[0]!r}; known: {', '.join(_COLUMNS)}")
+        if hasattr(rows, "columns") and hasattr(rows, "iloc"):
+            batches = _points_of_frame(rows, defaults)
+        elif isinstance(rows, str | bytes | Mapping):
+            raise InvalidTypeError(f"rows must be a DataFrame or an iterable of mappings, got {type(rows).__name__}")
+        else:
+            batches = _points_of_mappings(rows, defaults)
+        return self._insert_points(batches) if batches else 0
+
+    def set_baseline(
+        self,
+        name: str,
+        version: str,
+        metric: str,
+        *,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        points: int | None = None,
+        segment: str | None = None,
+        method: str | None = None,
+    ) -> BaselineRecord:
+        """Freeze how a metric behaves in control; a later call replaces it, and the earlier one stays in the history.
+
+        Parameters
+        ----------
+        name, version, metric : str
+        start, end : datetime or ISO text, optional
+            Period whose points form the baseline, both ends included; None leaves an end open.
+        points : int, optional
+            Use only the first so many of them.
+        segment : str, optional
+        method : {"individuals", "laney", "p"}, optional
+            None is "laney" for a proportion with prediction counts, else "individuals".
+
+        Raises
+        ------
+        NotFoundError
+            If nothing was logged under that name, version and metric.
+        StateError
+            If the period has fewer than 8 points.
+        """
+        key = _series_key(name, version, metric, segment)
+        first = None if start is None else to_microseconds(to_utc(start, "start"))
+        last = None if end is None else to_microseconds(to_utc(end, "end"))
+        limit = READ_LIMIT if points is None else to_int(points, "points", low=LEARNING_POINTS)
+        if first is not None and last is not None and last < first:
+            raise InvalidValueError(f"end {end} is before start {start}")
+        with self._database.write() as session:
+            series_id = self._find_series(session, key)
+            statement = sa.select(
+                PerformancePointRow.at, PerformancePointRow.value, PerformancePointRow.prediction_count
+            ).where(PerformancePointRow.series_id == series_id)
+            if first is not None:
+                statement = statement.where(PerformancePointRow.at >= from_microseconds(first))
+            if last is not None:
+                statement = statement.where(PerformancePointRow.at <= from_microseconds(last))
+            statement = statement.order_by(PerformancePointRow.at, PerformancePointRow.tie).limit(limit)
+            found = [(to_microseconds(at), value, count) for at, value, count in session.execute(statement)]
+            if len(found) < LEARNING_POINTS:
+                raise StateError(
+                    f"a baseline of {metric} needs at least {LEARNING_POINTS} points, the period has {len(found)}; "
+                    "widen it or log more"
+                )
+            record = _baseline_of(metric, LoggedPoints.of(found), "explicit", method, created_at=to_utc())
+            session.add(_baseline_row(series_id, record))
+        return record
+
+    def baseline_history(
+        self, name: str, version: str, metric: str, *, segment: str | None = None
+    ) -> list[BaselineRecord]:
+        """Return all baselines a metric has had, the oldest first; the last one holds."""
+        key = _series_key(name, version, metric, segment)
+        with self._database.read() as session:
+            series_id = self._find_series(session, key)
+            rows = session.scalars(
+                sa.select(PerformanceBaselineRow)
+                .where(PerformanceBaselineRow.series_id == series_id)
+                .order_by(PerformanceBaselineRow.id)
+            )
+            return [_to_baseline(row) for row in rows]
+
+    def detect_performance_drift(
+        self,
+        name: str,
+        version: str,
+        metric: str,
+        lookback_days: float = 7,
+        *,
+        segment: str | None = None,
+        end: datetime | str | None = None,
+        charts: Sequence[str] = DEFAULT_CHARTS,
+        higher_is_better: bool | None = None,
+        threshold: float | None = None,
+        method: str | None = None,
+    ) -> PerformanceDrift:
+        """Judge the newest points of a metric by limits from its frozen baseline.
+
+        Parameters
+        ----------
+        name, version, metric : str
+        lookback_days : float
+            Length of the window that is judged, in days.
+        segment : str, optional
+        end : datetime or ISO text, optional
+            End of the window; None is the newest point.
+        charts : sequence of str
+            Among "3-sigma", "ewma", "cusum" (the default, each with one false alarm in about 370 points), "nelson"
+            (all eight rules) and "western-electric" (one false alarm in 92 points).
+        higher_is_better : bool, optional
+            None judges by the metric's name; where that says nothing, a change to either side alarms.
+        threshold : float, optional
+            Value for `trend.days_until_threshold`; None is the control limit on the worse side.
+        method : {"individuals", "laney", "p"}, optional
+            For an automatic baseline; None is "laney" for a proportion with prediction counts, else "individuals".
+
+        Returns
+        -------
+        PerformanceDrift
+
+        Raises
+        ------
+        NotFoundError
+            If nothing was logged under that name, version and metric.
+
+        Notes
+        -----
+        Without a baseline the first 30 points of the series, all before the window, become one; it is stored once there are
+        30 of them and does not move afterwards. With 8 to 29 the limits are wider, with fewer the status is "learning".
+        """
+        key = _series_key(name, version, metric, segment)
+        days = to_float(lookback_days, "lookback_days")
+        if days <= 0.0 or days > 36_500.0:
+            raise InvalidValueError(f"lookback_days must lie in (0, 36500], got {days:g}")
+        until = None if end is None else to_microseconds(to_utc(end, "end"))
+        limit = None if threshold is None else to_float(threshold, "threshold")
+        with self._database.read() as session:
+            series_id = self._find_series(session, key)
+            drift, fresh = self._judge(session, series_id, key, days, until, charts, higher_is_better, limit, method)
+        if fresh is None:
+            return drift
+        return self._freeze(series_id, fresh, drift)
+
+    def performance_history(
+        self,
+        name: str,
+        version: str,
+        metric: str,
+        *,
+        segment: str | None = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        bucket: str | None = None,
+    ) -> pd.DataFrame:
+        """Return the logged points, or their means per time bucket.
+
+        Parameters
+        ----------
+        bucket : {"hour", "day", "week", "month"}, optional
+            Means weighted by prediction_count where every point of the bucket has a positive one, else plain. Buckets
+            without points are rows with NaN: a gap shows as a gap.
+
+        Returns
+        -------
+        DataFrame
+            at, value, prediction_count; with a bucket also n_points.
+        """
+        import pandas as pd
+
+        key = _series_key(name, version, metric, segment)
+        if bucket is not None and bucket not in _BUCKETS:
+            raise InvalidValueError(f"bucket must be one of {', '.join(_BUCKETS)}, got {bucket!r}")
+        first = None if start is None else to_microseconds(to_utc(start, "start"))
+        last = 2**62 if end is None else to_microseconds(to_utc(end, "end"))
+        with self._database.read() as session:
+            rows = self._read_points(session, self._find_series(session, key), last)
+        points = LoggedPoints.of([row for row in rows if first is None or row[0] >= first])
+        counts = points.counts if points.counts is not None else np.full(len(points), np.nan)
+        frame = pd.DataFrame(
+            {
+                "at": pd.to_datetime(points.times, unit="us", utc=True),
+                "value": points.values,
+                "prediction_count": counts,
+            }
+        )
+        return frame if bucket is None else _bucketed(frame, bucket)
+
+    def list_monitored(self) -> list[dict[str, Any]]:
+        """Return what is watched: name, version, metrics, segments, registered, last_at, newest first."""
+        with self._database.read() as session:
+            monitored = session.execute(sa.select(MonitoredModelRow)).scalars().all()
+            series = session.execute(
+                sa.select(
+                    PerformanceSeriesRow.monitored_id,
+                    PerformanceSeriesRow.metric,
+                    PerformanceSeriesRow.segment,
+                    sa.select(sa.func.max(PerformancePointRow.at))
+                    .where(PerformancePointRow.series_id == PerformanceSeriesRow.id)
+                    .scalar_subquery(),
+                ).order_by(PerformanceSeriesRow.metric, PerformanceSeriesRow.segment)
+            ).all()
+            batches = dict(
+                session.execute(
+                    sa.select(FeatureReferenceRow.monitored_id, sa.func.max(FeatureBatchRow.at))
+                    .join(FeatureBatchRow, FeatureBatchRow.reference_id == FeatureReferenceRow.id, isouter=True)
+                    .group_by(FeatureReferenceRow.monitored_id)
+                ).all()
+            )
+            linked = {row.id: self._version_uid(session, row) for row in monitored}
+        result: list[dict[str, Any]] = []
+        for row in monitored:
+            mine = [(metric, segment, at) for owner, metric, segment, at in series if owner == row.id]
+            times = [at for *_, at in mine if at is not None]
+            batch_at = batches.get(row.id)
+            times += [batch_at] if batch_at is not None else []
+            result.append(
+                {
+                    "name": row.name,
+                    "version": row.version,
+                    "version_id": linked[row.id],
+                    "metrics": sorted({metric for metric, _, _ in mine}),
+                    "segments": sorted({segment for _, segment, _ in mine if segment}),
+                    "has_reference": row.id in batches,
+                    "created_at": row.created_at,
+                    "last_at": max(times, default=None),
+                }
+            )
+        return sorted(result, key=lambda item: item["last_at"] or item["created_at"], reverse=True)
+
+    # -- data ----------------------------------------------------------------------------------------
+
+    def set_reference(
+        self,
+        name: str,
+        version: str,
+        frame: Any,
+        *,
+        label: str = "",
+        importances: Mapping[str, float] | None = None,
+    ) -> str:
+        """Freeze what the features looked like: a profile of about 2 KB for each, not the rows.
+
+        Parameters
+        ----------
+        name, version : str
+        frame : pandas.DataFrame, mapping of columns, or two-dimensional array
+            The reference sample, for example the held-out data of the version.
+        label : str
+            What it is, for people.
+        importances : mapping of str to float, optional
+            Weight of features in the model; drifted features are ranked by it.
+
+        Returns
+        -------
+        str
+            Id of the reference. A new one replaces it for later batches; the earlier one keeps its own.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the frame has no rows or columns, or two columns of one name.
+        """
+        name, version = check_name(name, "model name"), check_name(version, "version")
+        text = check_text(label, "label", max_length=1_000)
+        columns = read_frame(frame)
+        n_rows = max((column.n for column in columns.values()), default=0)
+        if n_rows == 0:
+            raise InvalidValueError(
+                "the reference frame has no rows or no columns; give the data the model was judged on"
+            )
+        weights = {
+            check_key(feature, "importances"): to_float(weight, f"importances[{feature!r}]")
+            for feature, weight in (importances or {}).items()
+        }
+        profiles = {feature: profile_to_bytes(profile_column(column)) for feature, column in columns.items()}
+        uid = new_id()
+        with self._database.write() as session:
+            monitored = self._ensure_monitored(session, name, version)
+            reference = FeatureReferenceRow(
+                uid=uid, monitored_id=monitored, created_at=to_utc(), n_rows=n_rows, label=text, model=None
+            )
+            session.add(reference)
+            session.flush()
+            session.add_all(
+                FeatureProfileRow(
+                    reference_id=reference.id, feature=feature, importance=weights.get(feature), data=data
+                )
+                for feature, data in profiles.items()
+            )
+        return uid
+
+    def log_features(
+        self, name: str, version: str, frame: Any, *, at: datetime | str | None = None, event_id: str | None = None
+    ) -> int:
+        """Add a batch of rows as counts on the edges of the current reference.
+
+        Parameters
+        ----------
+        name, version : str
+        frame : pandas.DataFrame, mapping of columns, or two-dimensional array
+        at : datetime or ISO text, optional
+            When the batch was seen; None is now.
+        event_id : str, optional
+            Identifies the batch: the same id again changes nothing.
+
+        Returns
+        -------
+        int
+            Rows added; 0 for a repeated event_id.
+
+        Raises
+        ------
+        StateError
+            If there is no reference yet.
+        ValueError, TypeError
+            If the frame has no rows.
+        """
+        name, version = check_name(name, "model name"), check_name(version, "version")
+        instant = to_utc(at, "at")
+        event = None if event_id is None else check_key(event_id, "event_id")
+        columns = read_frame(frame)
+        n_rows = max((column.n for column in columns.values()), default=0)
+        if n_rows == 0:
+            raise InvalidValueError("the batch has no rows or no columns; there is nothing to log")
+        with self._database.read() as session:
+            reference, profiles = self._find_reference(session, name, version)
+        counted: dict[int, bytes] = {}
+        changes: dict[str, str] = {}
+        known = {row.feature: (row.id, profile) for row, profile in profiles}
+        for feature, column in columns.items():
+            if feature not in known:
+                changes[feature] = f"new:{column.family}"
+                continue
+            profile_id, profile = known[feature]
+            if column.n == column.n_null:
+                empty = FeatureCounts(
+                    n=column.n, n_null=column.n, bins=np.zeros(profile.edges.size + 1, dtype=np.int64)
+                )
+                counted[profile_id] = counts_to_bytes(empty)
+            elif column.family != profile.family:
+                changes[feature] = f"type:{column.family}"
+            else:
+                counted[profile_id] = counts_to_bytes(count_column(profile, column))
+        with self._database.write(durable=False) as session:
+            if event is not None and session.scalar(
+                sa.select(FeatureBatchRow.id).where(
+                    FeatureBatchRow.reference_id == reference.id, FeatureBatchRow.event_id == event
+                )
+            ):
+                return 0
+            batch = FeatureBatchRow(
+                reference_id=reference.id, at=instant, n_rows=n_rows, event_id=event, changes=changes
+            )
+            session.add(batch)
+            session.flush()
+            if counted:
+                session.execute(
+                    sa.insert(FeatureCountsRow),
+                    [{"batch_id": batch.id, "profile_id": key, "data": data} for key, data in counted.items()],
+                )
+        return n_rows
+
+    def detect_data_drift(
+        self,
+        reference: Any,
+        current: Any,
+        *,
+        alpha: float = ALPHA,
+        psi_threshold: float = 0.2,
+        importances: Mapping[str, float] | None = None,
+        multivariate: str | None = None,
+        features: Sequence[str] | None = None,
+    ) -> DataDrift:
+        """Compare two frames feature by feature; nothing is stored.
+
+        Parameters
+        ----------
+        reference, current : pandas.DataFrame, mapping of columns, or two-dimensional array
+        alpha : float
+            False discovery rate across features.
+        psi_threshold : float
+            Population stability index from which a change matters; what chance gives at these sizes is reached as well.
+        importances : mapping of str to float, optional
+            Weight of features in the model, for the ranking.
+        multivariate : {"domain_classifier", "pca"}, optional
+            Compare the features together as well; needs scikit-learn.
+        features : sequence of str, optional
+            Only these.
+
+        Returns
+        -------
+        DataDrift
+            One row for every column of either frame, whatever is in it.
+        """
+        level = _check_alpha(alpha)
+        threshold = to_float(psi_threshold, "psi_threshold")
+        if threshold <= 0.0:
+            raise InvalidValueError(f"psi_threshold must be positive, got {threshold:g}")
+        left, right = read_frame(reference, "reference"), read_frame(current, "current")
+        names = [*left, *(name for name in right if name not in left)]
+        if features is not None:
+            wanted = [check_key(feature, "features") for feature in features]
+            absent = [feature for feature in wanted if feature not in names]
+            if absent:
+                raise NotFoundError(f"no column named {absent[0]!r} in either frame; known: {', '.join(names)}")
+            names = wanted
+        compared = [compare_columns(name, left.get(name), right.get(name), psi_threshold=threshold) for name in names]
+        together = None
+        if multivariate is not None:
+            from monitoring_parts.multivariate import compare_together
+
+            together = compare_together(reference, current, multivariate)
+        return _data_drift(
+            compared,
+            alpha=level,
+            importances=importances,
+            n_reference=max((column.n for column in left.values()), default=0),
+            n_current=max((column.n for column in right.values()), default=0),
+            multivariate=together,
+        )
+
+    def detect_feature_drift(
+        self,
+        name: str,
+        version: str,
+        *,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        alpha: float = ALPHA,
+        psi_threshold: float = 0.2,
+    ) -> DataDrift:
+        """Compare the logged batches of a window with the stored reference.
+
+        Parameters
+        ----------
+        name, version : str
+        start, end : datetime or ISO text, optional
+            Window, both ends included. None for `end` is the newest batch; None for `start` is 7 days before the end.
+        alpha, psi_threshold : float
+            As in `detect_data_drift`.
+
+        Raises
+        ------
+        StateError
+            If there is no reference yet.
+        """
+        name, version = check_name(name, "model name"), check_name(version, "version")
+        level, threshold = _check_alpha(alpha), to_float(psi_threshold, "psi_threshold")
+        first = None if start is None else to_utc(start, "start")
+        last = None if end is None else to_utc(end, "end")
+        if first is not None and last is not None and last < first:
+            raise InvalidValueError(f"end {end} is before start {start}")
+        with self._database.read() as session:
+            return self._feature_drift(session, name, version, first, last, level, threshold)
+
+    # -- reports -------------------------------------------------------------------------------------
+
+    def generate_monitoring_report(
+        self,
+        name: str,
+        version: str,
+        days: float = 30,
+        *,
+        end: datetime | str | None = None,
+        lookback_days: float | None = None,
+    ) -> MonitoringReport:
+        """Sum up a version's life in production.
+
+        Parameters
+        ----------
+        name, version : str
+        days : float
+            Length of the period.
+        end : datetime or ISO text, optional
+            End of the period; None is the newest data.
+        lookback_days : float, optional
+            Window in which points are judged and features compared; None is 7 days, or the period if that is shorter.
+
+        Raises
+        ------
+        NotFoundError
+            If nothing was ever logged under that name and version.
+        """
+        name, version = check_name(name, "model name"), check_name(version, "version")
+        period = to_float(days, "days")
+        if not 0.0 < period <= 36_500.0:
+            raise InvalidValueError(f"days must lie in (0, 36500], got {period:g}")
+        window = min(period, 7.0) if lookback_days is None else to_float(lookback_days, "lookback_days")
+        if not 0.0 < window <= period:
+            raise InvalidValueError(f"lookback_days must lie in (0, {period:g}], got {window:g}")
+        until = None if end is None else to_utc(end, "end")
+        with self._database.read() as session:
+            return self._report(session, name, version, period, window, until)
+
+    # -- private: performance ------------------------------------------------------------------------
+
+    def _insert_points(self, batches: Mapping[tuple[str, str, str, str], Sequence[tuple[Any, ...]]]) -> int:
+        """Insert rows (at, tie, value, count, event_id) of several series in one transaction; return how many are new."""
+        insert = self._database.sql(_INSERT_POINT)
+        fresh: dict[tuple[str, str, str, str], int] = {}
+        new = 0
+        with self._database.driver() as cursor:
+            for key, rows in batches.items():
+                series_id = self._series_ids.get(key)
+                if series_id is None or not self._still_there(cursor, series_id):
+                    series_id = fresh[key] = self._ensure_series(cursor, key)
+                if len(rows) == 1:
+                    cursor.execute(insert, (series_id, *rows[0]))
+                else:
+                    cursor.executemany(insert, [(series_id, *row) for row in rows])
+                new += max(0, cursor.rowcount)
+        self._series_ids.update(fresh)
+        return new
+
+    def _still_there(self, cursor: Any, series_id: int) -> bool:
+        cursor.execute(self._database.sql("SELECT 1 FROM performance_series WHERE id = ?"), (series_id,))
+        return cursor.fetchone() is not None
+
+    def _ensure_series(self, cursor: Any, key: tuple[str, str, str, str]) -> int:
+        name, version, metric, segment = key
+        sql = self._database.sql
+        cursor.execute(
+            sql("INSERT INTO monitored_models (name, version, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"),
+            (name, version, to_microseconds(to_utc())),
+        )
+        cursor.execute(
+            sql("SELECT id, version_id FROM monitored_models WHERE name = ? AND version = ?"), (name, version)
+        )
+        monitored_id, version_id = cursor.fetchone()
+        if version_id is None:
+            cursor.execute(
+                sql(
+                    "UPDATE monitored_models SET version_id = (SELECT v.id FROM model_versions v JOIN models m "
+                    "ON m.id = v.model_id WHERE m.name = ? AND v.version = ?) WHERE id = ?"
+                ),
+                (name, version, monitored_id),
+            )
+        cursor.execute(
+            sql(
+                "INSERT INTO performance_series (monitored_id, metric, segment) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+            ),
+            (monitored_id, metric, segment),
+        )
+        cursor.execute(
+            sql("SELECT id FROM performance_series WHERE monitored_id = ? AND metric = ? AND segment = ?"),
+            (monitored_id, metric, segment),
+        )
+        return int(cursor.fetchone()[0])
+
+    def _read_points(self, session: Session, series_id: int, until: int) -> list[tuple[int, float, int | None]]:
+        """Newest points up to an instant, in the order of time."""
+        result = session.connection().exec_driver_sql(
+            self._database.sql(_SELECT_POINTS), (series_id, until, READ_LIMIT)
+        )
+        rows: list[Any] = list(result.fetchall())
+        rows.reverse()
+        return rows
+
+    def _find_monitored(self, session: Session, name: str, version: str) -> MonitoredModelRow:
+        row = session.scalar(
+            sa.select(MonitoredModelRow).where(MonitoredModelRow.name == name, MonitoredModelRow.version == version)
+        )
+        if row is None:
+            known = session.scalars(
+                sa.select(MonitoredModelRow.version).where(MonitoredModelRow.name == name).limit(10)
+            ).all()
+            if known:
+                raise NotFoundError(f"nothing was logged for {name} {version}; known versions: {', '.join(known)}")
+            names = session.scalars(sa.select(MonitoredModelRow.name).distinct().limit(10)).all()
+            raise NotFoundError(f"nothing was logged for a model named {name!r}; known: {', '.join(names) or 'none'}")
+        return row
+
+    def _find_series(self, session: Session, key: tuple[str, str, str, str]) -> int:
+        name, version, metric, segment = key
+        monitored = self._find_monitored(session, name, version)
+        found = session.scalar(
+            sa.select(PerformanceSeriesRow.id).where(
+                PerformanceSeriesRow.monitored_id == monitored.id,
+                PerformanceSeriesRow.metric == metric,
+                PerformanceSeriesRow.segment == segment,
+            )
+        )
+        if found is None:
+            known = session.execute(
+                sa.select(PerformanceSeriesRow.metric, PerformanceSeriesRow.segment)
+                .where(PerformanceSeriesRow.monitored_id == monitored.id)
+                .limit(20)
+            ).all()
+            listed = ", ".join(m if not s else f"{m} ({s})" for m, s in known) or "none"
+            wanted = metric if not segment else f"{metric} ({segment})"
+            raise NotFoundError(f"no metric {wanted!r} was logged for {name} {version}; known: {listed}")
+        return int(found)
+
+    def _judge(
+        self,
+        session: Session,
+        series_id: int,
+        key: tuple[str, str, str, str],
+        days: float,
+        until: int | None,
+        charts: Sequence[str],
+        higher_is_better: bool | None,
+        threshold: float | None,
+        method: str | None,
+    ) -> tuple[PerformanceDrift, BaselineRecord | None]:
+        """Judge a series; also return the automatic baseline that is ready to be frozen, if there is one."""
+        name, version, metric, segment = key
+        points = LoggedPoints.of(self._read_points(session, series_id, 2**62 if until is None else until))
+        end = until if until is not None else int(points.times[-1]) if len(points) else to_microseconds(to_utc())
+        start = end - int(days * 86_400e6)
+        row = session.scalar(
+            sa.select(PerformanceBaselineRow)
+            .where(PerformanceBaselineRow.series_id == series_id)
+            .order_by(PerformanceBaselineRow.id.desc())
+            .limit(1)
+        )
+        fresh = None
+        record = _to_baseline(row) if row is not None else None
+        if record is None:
+            before = points[: int(np.searchsorted(points.times, start, side="right"))]
+            if len(before) >= 2:
+                record = _baseline_of(metric, before[:AUTOMATIC_POINTS], "automatic", method, created_at=None)
+                fresh = record if len(before) >= AUTOMATIC_POINTS and method is None else None
+        drift = judge_metric(
+            name=name,
+            version=version,
+            metric=metric,
+            segment=segment or None,
+            points=points,
+            baseline=record,
+            start=start,
+            end=end,
+            charts=charts,
+            higher_is_better=higher_is_better,
+            threshold=threshold,
+        )
+        return drift, fresh
+
+    def _freeze(self, series_id: int, record: BaselineRecord, drift: PerformanceDrift) -> PerformanceDrift:
+        """Store an automatic baseline, unless somebody stored one meanwhile, and return the result with it."""
+        import dataclasses
+
+        frozen = dataclasses.replace(record, created_at=to_utc())
+        with self._database.write() as session:
+            session.scalar(
+                sa.select(PerformanceSeriesRow.id).where(PerformanceSeriesRow.id == series_id).with_for_update()
+            )
+            taken = session.scalar(
+                sa.select(PerformanceBaselineRow.id).where(PerformanceBaselineRow.series_id == series_id).limit(1)
+            )
+            if taken is None:
+                session.add(_baseline_row(series_id, frozen))
+        return dataclasses.replace(drift, baseline=frozen)
+
+    # -- private: data -------------------------------------------------------------------------------
+
+    def _ensure_monitored(self, session: Session, name: str, version: str) -> int:
+        insert: Any
+        if self._database.dialect == "postgresql":
+            from sqlalchemy.dialects.postgresql import insert
+        else:
+            from sqlalchemy.dialects.sqlite import insert
+        session.execute(
+            insert(MonitoredModelRow)
+            .values(name=name, version=version, created_at=to_utc())
+            .on_conflict_do_nothing(index_elements=["name", "version"])
+        )
+        row = session.scalars(
+            sa.select(MonitoredModelRow)
+            .where(MonitoredModelRow.name == name, MonitoredModelRow.version == version)
+            .with_for_update()
+        ).one()
+        if row.version_id is None:
+            row.version_id = session.scalar(_version_id_of(name, version))
+        return row.id
+
+    def _version_uid(self, session: Session, row: MonitoredModelRow) -> str | None:
+        """Public id of the registered version, also when it was registered after the first log call."""
+        statement = sa.select(ModelVersionRow.uid)
+        if row.version_id is not None:
+            return session.scalar(statement.where(ModelVersionRow.id == row.version_id))
+        joined = statement.join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
+        return session.scalar(joined.where(ModelRow.name == row.name, ModelVersionRow.version == row.version))
+
+    def _find_reference(
+        self, session: Session, name: str, version: str
+    ) -> tuple[FeatureReferenceRow, list[tuple[FeatureProfileRow, FeatureProfile]]]:
+        reference = session.scalar(
+            sa.select(FeatureReferenceRow)
+            .join(MonitoredModelRow, MonitoredModelRow.id == FeatureReferenceRow.monitored_id)
+            .where(MonitoredModelRow.name == name, MonitoredModelRow.version == version)
+            .order_by(FeatureReferenceRow.id.desc())
+            .limit(1)
+        )
+        if reference is None:
+            raise StateError(f"{name} {version} has no reference; call set_reference(name, version, frame) first")
+        rows = session.scalars(
+            sa.select(FeatureProfileRow)
+            .where(FeatureProfileRow.reference_id == reference.id)
+            .order_by(FeatureProfileRow.id)
+        ).all()
+        return reference, [(row, profile_from_bytes(row.data)) for row in rows]
+
+    def _feature_drift(
+        self,
+        session: Session,
+        name: str,
+        version: str,
+        first: datetime | None,
+        last: datetime | None,
+        alpha: float,
+        psi_threshold: float,
+    ) -> DataDrift:
+        reference, profiles = self._find_reference(session, name, version)
+        if last is None:
+            last = session.scalar(
+                sa.select(sa.func.max(FeatureBatchRow.at)).where(FeatureBatchRow.reference_id == reference.id)
+            )
+        if last is None:
+            last = to_utc()
+        if first is None:
+            first = last - timedelta(days=7)
+        batches = session.execute(
+            sa.select(FeatureBatchRow.id, FeatureBatchRow.n_rows, FeatureBatchRow.changes)
+            .where(FeatureBatchRow.reference_id == reference.id)
+            .where(FeatureBatchRow.at >= first, FeatureBatchRow.at <= last)
+        ).all()
+        ids = [batch.id for batch in batches]
+        counts: dict[int, list[FeatureCounts]] = {}
+        for profile_id, data in session.execute(
+            sa.select(FeatureCountsRow.profile_id, FeatureCountsRow.data)
+            .join(FeatureBatchRow, FeatureBatchRow.id == FeatureCountsRow.batch_id)
+            .where(FeatureBatchRow.reference_id == reference.id)
+            .where(FeatureBatchRow.at >= first, FeatureBatchRow.at <= last)
+        ):
+            counts.setdefault(profile_id, []).append(counts_from_bytes(data))
+        changes: dict[str, dict[str, int]] = {}
+        for batch in batches:
+            for feature, change in batch.changes.items():
+                seen = changes.setdefault(feature, {})
+                seen[change] = seen.get(change, 0) + batch.n_rows
+        compared = _compare_profiles(profiles, counts, changes, bool(ids), psi_threshold)
+        n_rows = sum(batch.n_rows for batch in batches)
+        words = () if ids else (f"no batches between {first:%Y-%m-%d %H:%M} and {last:%Y-%m-%d %H:%M} UTC",)
+        weights = {row.feature: row.importance for row, _ in profiles if row.importance is not None}
+        return _data_drift(
+            compared,
+            alpha=alpha,
+            importances=weights or None,
+            n_reference=reference.n_rows,
+            n_current=n_rows,
+            reasons=words,
+            name=name,
+            version=version,
+            start_at=first,
+            end_at=last,
+        )
+
+    # -- private: report -----------------------------------------------------------------------------
+
+    def _report(
+        self, session: Session, name: str, version: str, days: float, window: float, until: datetime | None
+    ) -> MonitoringReport:
+        monitored = self._find_monitored(session, name, version)
+        now = to_utc()
+        series = session.execute(
+            sa.select(PerformanceSeriesRow.id, PerformanceSeriesRow.metric, PerformanceSeriesRow.segment)
+            .where(PerformanceSeriesRow.monitored_id == monitored.id)
+            .order_by(PerformanceSeriesRow.metric, PerformanceSeriesRow.segment)
+            .limit(REPORT_METRICS + 1)
+        ).all()
+        newest = self._newest(session, monitored.id, [row.id for row in series])
+        end = until or newest or now
+        start = end - timedelta(days=days)
+        reasons: list[str] = []
+        if len(series) > REPORT_METRICS:
+            series = series[:REPORT_METRICS]
+            reasons.append(f"only the first {REPORT_METRICS} series are in this report")
+        metrics = [self._summary(session, row, (name, version), start, end, window) for row in series]
+        drift: DataDrift | None = None
+        try:
+            drift = self._feature_drift(
+                session, name, version, end - timedelta(days=window), end, ALPHA, psi_threshold=0.2
+            )
+            reasons += drift.reasons
+        except StateError:
+            reasons.append("no reference of the features was set: data drift cannot be judged")
+        if newest is None:
+            reasons.append("nothing was logged yet")
+        elif now - newest > timedelta(days=max(2.0, window)):
+            reasons.append(f"the newest data are from {newest:%Y-%m-%d}, {(now - newest).days} days ago")
+        logged, labelled = session.execute(
+            sa.select(sa.func.count(), sa.func.count(PredictionRow.label)).where(
+                PredictionRow.monitored_id == monitored.id, PredictionRow.at > start, PredictionRow.at <= end
+            )
+        ).one()
+        status, verdict = _verdict(metrics, drift)
+        uid = self._version_uid(session, monitored)
+        size = session.scalar(sa.select(ModelVersionRow.size_bytes).where(ModelVersionRow.uid == uid)) if uid else None
+        alerts = session.scalar(
+            sa.select(sa.func.count()).where(AlertRow.monitored_id == monitored.id, AlertRow.resolved_at.is_(None))
+        )
+        return MonitoringReport(
+            name=name,
+            version=version,
+            version_id=uid,
+            start_at=start,
+            end_at=end,
+            created_at=now,
+            status=status,
+            verdict=verdict,
+            metrics=tuple(metrics),
+            data_drift=drift,
+            total_predictions=max([int(logged), *(m.prediction_count for m in metrics)], default=0),
+            n_predictions_logged=int(logged),
+            n_labelled=int(labelled),
+            model_size_bytes=None if size is None else int(size),
+            open_alerts=int(alerts or 0),
+            reasons=tuple(reasons),
+        )
+
+    def _newest(self, session: Session, monitored_id: int, series_ids: Sequence[int]) -> datetime | None:
+        found = [
+            session.scalar(sa.select(sa.func.max(PerformancePointRow.at)).where(PerformancePointRow.series_id == i))
+            for i in series_ids
+        ]
+        found.append(
+            session.scalar(
+                sa.select(sa.func.max(FeatureBatchRow.at))
+                .join(FeatureReferenceRow, FeatureReferenceRow.id == FeatureBatchRow.reference_id)
+                .where(FeatureReferenceRow.monitored_id == monitored_id)
+            )
+        )
+        found.append(
+            session.scalar(sa.select(sa.func.max(PredictionRow.at)).where(PredictionRow.monitored_id == monitored_id))
+        )
+        return max((at for at in found if at is not None), default=None)
+
+    def _summary(
+        self, session: Session, row: Any, owner: tuple[str, str], start: datetime, end: datetime, window: float
+    ) -> MetricSummary:
+        key = (*owner, row.metric, row.segment)
+        drift, _ = self._judge(session, row.id, key, window, to_microseconds(end), DEFAULT_CHARTS, None, None, None)
+        first = to_microseconds(start)
+        both = [drift.history, drift.points]
+        times = np.concatenate([part.times for part in both])
+        values = np.concatenate([part.values for part in both])[times > first]
+        counts = np.concatenate([part.counts for part in both])[times > first]
+        mean = None
+        if values.size:
+            weighted = bool((counts > 0.0).all())
+            mean = float(np.average(values, weights=counts)) if weighted else float(values.mean())
+        return MetricSummary(
+            metric=row.metric,
+            segment=row.segment or None,
+            n_points=int(values.size),
+            last_value=float(values[-1]) if values.size else None,
+            last_at=from_microseconds(int(times[-1])) if values.size else None,
+            mean=mean,
+            prediction_count=int(np.nansum(counts)),
+            drift=drift,
+        )
+
+
+# -- private helpers ---------------------------------------------------------------------------------
+
+_BUCKETS = {"hour": "h", "day": "D", "week": "W-MON", "month": "MS"}
+
+
+def _series_key(name: object, version: object, metric: object, segment: object) -> tuple[str, str, str, str]:
+    return (
+        check_name(name, "model name"),
+        check_name(version, "version"),
+        check_key(metric, "metric"),
+        "" if segment is None else check_key(segment, "segment"),
+    )
+
+
+def _tie() -> int:
+    return int.from_bytes(os.urandom(8)) >> 1
+
+
+def _check_alpha(alpha: object) -> float:
+    level = to_float(alpha, "alpha")
+    if not 0.0 < level < 1.0:
+        raise InvalidValueError(f"alpha must lie in (0, 1), got {level:g}")
+    return level
+
+
+def _version_id_of(name: str, version: str) -> sa.Select[Any]:
+    return (
+        sa.select(ModelVersionRow.id)
+        .join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
+        .where(ModelRow.name == name, ModelVersionRow.version == version)
+    )
+
+
+def _points_of_mappings(
+    rows: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any]
+) -> dict[tuple[str, str, str, str], list[tuple[Any, ...]]]:
+    batches: dict[tuple[str, str, str, str], list[tuple[Any, ...]]] = {}
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise InvalidTypeError(f"row {number} must be a mapping, got {type(row).__name__}")
+        unknown = [key for key in row if key not in _COLUMNS]
+        if unknown:
+            raise InvalidValueError(f"row {number} has the unknown key {unknown[0]!r}; known: {', '.join(_COLUMNS)}")
+        full = {**defaults, **row}
+        absent = [column for column in _COLUMNS[:4] if column not in full]
+        if absent:
+            raise InvalidValueError(f"row {number} has no {absent[0]!r}")
+        try:
+            key = _series_key(full["name"], full["version"], full["metric"], full.get("segment"))
+            count, event = full.get("prediction_count"), full.get("event_id")
+            point = (
+                to_microseconds(to_utc(full.get("at"), "at")),
+                _tie(),
+                to_float(full["value"], "value"),
+                None if count is None else to_int(count, "prediction_count", low=0),
+                None if event is None else check_key(event, "event_id"),
+            )
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"row {number}: {error}") from error
+        batches.setdefault(key, []).append(point)
+    return batches
+
+
+def _points_of_frame(frame: Any, defaults: Mapping[str, Any]) -> dict[tuple[str, str, str, str], list[tuple[Any, ...]]]:
+    """Read a frame column by column; only distinct names and text are checked one by one."""
+    import pandas as pd
+
+    unknown = [str(column) for column in frame.columns if column not in _COLUMNS]
+    if unknown:
+        raise InvalidValueError(f"unknown column {unknown[0]!r}; known: {', '.join(_COLUMNS)}")
+    if frame.columns.duplicated().any():
+        raise InvalidValueError("the frame has two columns of one name")
+    absent = [column for column in _COLUMNS[:4] if column not in frame.columns and column not in defaults]
+    if absent:
+        raise InvalidValueError(f"the frame has no column {absent[0]!r}; give it, or {absent[0]}=... for all rows")
+    n = len(frame)
+    if n == 0:
+        return {}
+    columns = {c: frame[c] if c in frame.columns else pd.Series([defaults[c]] * n) for c in {*frame.columns, *defaults}}
+    values = columns["value"]
+    if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
+        numbers = [to_float(value, f"row {i}: value") for i, value in enumerate(values.tolist())]
+    else:
+        array = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        bad = np.flatnonzero(~np.isfinite(array))
+        if bad.size:
+            raise InvalidValueError(f"row {int(bad[0])}: value must be finite, got {float(array[bad[0]])!r}")
+        numbers = array.tolist()
+    times = _times_of(columns.get("at"), n)
+    counts = _counts_of(columns.get("prediction_count"), n)
+    events: list[str | None] = [None] * n
+    if "event_id" in columns:
+        events = [
+            None if missing else check_key(event, f"row {i}: event_id")
+            for i, (event, missing) in enumerate(
+                zip(columns["event_id"].tolist(), columns["event_id"].isna().tolist(), strict=True)
+            )
+        ]
+    ties = (np.frombuffer(os.urandom(8 * n), dtype=np.uint64) >> np.uint64(1)).tolist()
+    points = list(zip(times, ties, numbers, counts, events, strict=True))
+    labels = {c: columns[c].tolist() if c in columns else [None] * n for c in ("name", "version", "metric", "segment")}
+    raw_keys = list(zip(*labels.values(), strict=True))
+    batches: dict[tuple[str, str, str, str], list[tuple[Any, ...]]] = {}
+    checked: dict[Any, tuple[str, str, str, str]] = {}
+    for i, raw in enumerate(raw_keys):
+        try:
+            key = checked.get(raw)
+        except TypeError:  # a list or a dict as a name
+            key = None
+        if key is None:
+            segment = None if raw[3] is None or raw[3] != raw[3] else raw[3]
+            try:
+                key = checked[raw] = _series_key(raw[0], raw[1], raw[2], segment)
+            except (ValueError, TypeError) as error:
+                raise InvalidValueError(f"row {i}: {error}") from error
+        batches.setdefault(key, []).append(points[i])
+    return batches
+
+
+def _times_of(column: Any, n: int) -> list[int]:
+    import pandas as pd
+
+    if column is None:
+        return [to_microseconds(to_utc())] * n
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        if column.isna().any():
+            raise InvalidValueError(f"row {int(np.flatnonzero(column.isna())[0])}: at is 'not a time' (NaT)")
+        plain = column.dt.tz_convert("UTC").dt.tz_localize(None) if column.dt.tz is not None else column
+        found: list[int] = plain.to_numpy(dtype="datetime64[us]").astype(np.int64).tolist()
+        return found
+    return [to_microseconds(to_utc(value, f"row {i}: at")) for i, value in enumerate(column.tolist())]
+
+
+def _counts_of(column: Any, n: int) -> list[int | None]:
+    if column is None:
+        return [None] * n
+    counts: list[int | None] = []
+    for i, (value, missing) in enumerate(zip(column.tolist(), column.isna().tolist(), strict=True)):
+        if missing:
+            counts.append(None)  # a frame turns a missing whole number into NaN
+            continue
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        counts.append(to_int(whole, f"row {i}: prediction_count", low=0))
+    return counts
+
+
+def _baseline_of(
+    metric: str, points: LoggedPoints, source: str, method: str | None, *, created_at: datetime | None
+) -> BaselineRecord:
+    counts = points.complete_counts
+    chosen = method or chart_method(metric, points.values, counts)
+    found = estimate_baseline(points.values, counts, chosen)
+    return BaselineRecord(
+        method=found.method,
+        source=source,
+        n=found.n,
+        center=found.center,
+        sigma=found.sigma,
+        sigma_z=found.sigma_z,
+        start_at=from_microseconds(int(points.times[0])),
+        end_at=from_microseconds(int(points.times[-1])),
+        created_at=created_at,
+        autocorrelation=found.autocorrelation,
+    )
+
+
+def _baseline_row(series_id: int, record: BaselineRecord) -> PerformanceBaselineRow:
+    return PerformanceBaselineRow(
+        series_id=series_id,
+        created_at=record.created_at,
+        start_at=record.start_at,
+        end_at=record.end_at,
+        n=record.n,
+        center=record.center,
+        sigma=record.sigma,
+        sigma_z=record.sigma_z,
+        method=record.method,
+        source=record.source,
+        autocorrelation=record.autocorrelation,
+    )
+
+
+def _to_baseline(row: PerformanceBaselineRow) -> BaselineRecord:
+    return BaselineRecord(
+        method=row.method,
+        source=row.source,
+        n=row.n,
+        center=row.center,
+        sigma=row.sigma,
+        sigma_z=row.sigma_z,
+        start_at=row.start_at,
+        end_at=row.end_at,
+        created_at=row.created_at,
+        autocorrelation=row.autocorrelation,
+    )
+
+
+def _compare_profiles(
+    profiles: Sequence[tuple[FeatureProfileRow, FeatureProfile]],
+    counts: Mapping[int, Sequence[FeatureCounts]],
+    changes: Mapping[str, Mapping[str, int]],
+    any_batch: bool,
+    psi_threshold: float,
+) -> list[FeatureDrift]:
+    compared: list[FeatureDrift] = []
+    for row, profile in profiles:
+        change = changes.get(row.feature, {})
+        batches = counts.get(row.id, ())
+        if change and sum(change.values()) > sum(batch.n for batch in batches):
+            family = max(change, key=lambda item: change[item]).partition(":")[2]
+            compared.append(
+                FeatureDrift(
+                    feature=row.feature,
+                    kind="unknown",
+                    status="type_changed",
+                    drifted=True,
+                    reason=f"the reference holds {profile.family} values, the current data {family} values",
+                    n_reference=profile.counts.n,
+                    n_current=sum(change.values()),
+                )
+            )
+        elif not any_batch:
+            compared.append(
+                FeatureDrift(
+                    feature=row.feature,
+                    kind="categorical" if profile.categorical else "numeric",
+                    status="insufficient_data",
+                    drifted=None,
+                    reason="no batches in the window",
+                    n_reference=profile.counts.n,
+                )
+            )
+        else:
+            current = add_counts(batches) if batches else None
+            compared.append(compare_with_profile(row.feature, profile, current, psi_threshold=psi_threshold))
+    known = {row.feature for row, _ in profiles}
+    compared += [
+        FeatureDrift(
+            feature=feature,
+            kind="unknown",
+            status="new",
+            drifted=None,
+            reason="the reference has no such column",
+            n_current=sum(seen.values()),
+        )
+        for feature, seen in changes.items()
+        if feature not in known
+    ]
+    return compared
+
+
+def _data_drift(
+    compared: Sequence[FeatureDrift],
+    *,
+    alpha: float,
+    importances: Mapping[str, float] | None,
+    n_reference: int,
+    n_current: int,
+    reasons: Sequence[str] = (),
+    **more: Any,
+) -> DataDrift:
+    judged = judge_features(compared, alpha=alpha, importances=importances)
+    without = [f for f in judged if f.drifted is None and f.status not in ("new",)]
+    said = list(reasons)
+    if without and n_current:
+        said.append(f"no verdict on {len(without)} of {len(judged)} features: {without[0].reason}")
+    together = more.get("multivariate")
+    return DataDrift(
+        drift_detected=any(f.drifted for f in judged) or bool(together is not None and together.drifted),
+        features={f.feature: f for f in judged},
+        n_reference=n_reference,
+        n_current=n_current,
+        alpha=alpha,
+        reasons=tuple(said),
+        **more,
+    )
+
+
+def _verdict(metrics: Sequence[MetricSummary], drift: DataDrift | None) -> tuple[str, str]:
+    bad = [m.metric if m.segment is None else f"{m.metric} ({m.segment})" for m in metrics if m.drift.drift_detected]
+    features = drift.drifted_features if drift is not None else []
+    if bad or features:
+        parts = []
+        if bad:
+            parts.append(f"{', '.join(bad[:3])}{' and others' if len(bad) > 3 else ''} left {_its(bad)} control limits")
+        if features:
+            assert drift is not None
+            parts.append(f"{len(features)} of {len(drift.features)} features drifted ({', '.join(features[:3])})")
+        return "drift", "; ".join(parts)
+    statuses = {m.drift.status for m in metrics}
+    if not metrics or statuses == {"no_data"}:
+        judged = drift is not None and any(f.drifted is False for f in drift.features.values())
+        return (
+            ("ok", "no feature drifted; no metric was logged") if judged else ("no_data", "there are no data to judge")
+        )
+    if statuses <= {"learning", "no_data"}:
+        return "learning", "no limits yet: the metrics have fewer than 8 baseline points"
+    return "ok", "every judged metric is in control" + ("" if drift is None else ", and no feature drifted")
+
+
+def _its(items: Sequence[str]) -> str:
+    return "its" if len(items) == 1 else "their"
+
+
+def _bucketed(frame: Any, bucket: str) -> Any:
+    import pandas as pd
+
+    counts = frame["prediction_count"]
+    grouper = pd.Grouper(key="at", freq=_BUCKETS[bucket], label="left", closed="left")
+    rows = []
+    for at, part in frame.assign(prediction_count=counts).groupby(grouper):
+        weights = part["prediction_count"].to_numpy()
+        value = float("nan")
+        if len(part):
+            weighted = bool((weights > 0).all())
+            value = float(np.average(part["value"], weights=weights)) if weighted else float(part["value"].mean())
+        total = float(np.nansum(weights)) if len(part) and not np.isnan(weights).all() else float("nan")
+        rows.append({"at": at, "value": value, "prediction_count": total, "n_points": len(part)})
+    return pd.DataFrame(rows, columns=["at", "value", "prediction_count", "n_points"])

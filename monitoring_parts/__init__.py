@@ -1,0 +1,1 @@
+"""Parts of model_monitoring: results, reading of frames, alerts. Used through `model_monitoring` alone."""
