@@ -33,16 +33,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
 from db import ArtifactError, StorageError, add_blobs, find_claimed_blobs, lock_blobs, remove_blobs
 from values import InvalidTypeError, InvalidValueError, check_text, shorten
 
+_fcntl: ModuleType | None
 try:
-    import fcntl
+    import fcntl as _fcntl
 except ImportError:  # Windows: sweeps then rely on the grace period alone
-    fcntl = None  # type: ignore[assignment]
+    _fcntl = None
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -276,10 +278,10 @@ class _FolderBackend:
     def remove(self, name: str, *, unfinished: bool) -> bool:
         path = self.folder / name
         try:
-            if unfinished and fcntl is not None:
+            if unfinished and _fcntl is not None:
                 with path.open("rb") as file:
                     try:
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        _fcntl.flock(file, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
                     except BlockingIOError:
                         return False  # its writer lives
                     path.unlink()
@@ -299,9 +301,9 @@ class _UnfinishedFile:
         while True:
             self.path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
             descriptor = os.open(self.path, flags, 0o600)
-            if fcntl is None:
+            if _fcntl is None:
                 break
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _fcntl.flock(descriptor, _fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:
                 break
             os.close(descriptor)  # a sweep came between making and locking it
@@ -738,18 +740,25 @@ class ArtifactStore:
     def release(self, database: Database, candidates: Iterable[str]) -> int:
         """Remove those of the blobs that no row names any more; return the bytes given back.
 
+        See `release_blobs`.
+        """
+        return sum(blob.size_bytes for blob in self.release_blobs(database, candidates))
+
+    def release_blobs(self, database: Database, candidates: Iterable[str]) -> list[StoredBlob]:
+        """Remove those of the blobs that no row names any more; return what was removed.
+
         Call it after the transaction that removed the rows: a file may go only when its row is gone for good.
         """
         names = sorted({check_sha256(name) for name in candidates})
         if not names:
-            return 0
+            return []
 
-        def remove(session: Session) -> int:
+        def remove(session: Session) -> list[StoredBlob]:
             lock_blobs(session, exclusive=True)
             unclaimed = sorted(set(names) - find_claimed_blobs(session, names).keys())
-            freed = sum(self._remove(name) for name in unclaimed)
+            removed = [StoredBlob(sha256=name, size_bytes=self._remove(name)) for name in unclaimed]
             remove_blobs(session, unclaimed)
-            return freed
+            return removed
 
         return database.transact(remove)
 

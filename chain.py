@@ -48,10 +48,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Link",
     "create_test_between_versions",
+    "deleted_version_ids",
     "import_mlflow_store",
     "links_of_run",
     "links_of_test",
     "links_of_version",
+    "links_of_watch",
     "model_types",
     "promote_winner",
     "register_run_model",
@@ -178,9 +180,7 @@ def register_run_model(
             raise NotFoundError(f"run {run.name!r} has no file {artifact!r}")
         chosen = named[0]
     kept = {
-        key: value
-        for key, value in run.metrics.items()
-        if math.isfinite(value) and (metrics is None or key in metrics)
+        key: value for key, value in run.metrics.items() if math.isfinite(value) and (metrics is None or key in metrics)
     }
     options = {"performance_metrics": kept, "hyperparameters": dict(run.params), "run_id": run_id} | options
     if chosen.kind == "model":
@@ -269,7 +269,9 @@ def promote_winner(
             raise StateError(f"test {experiment.name!r} is {row.status}; conclude it before its winner is promoted")
         winner = winner_of(decision)
         if winner is None:
-            raise StateError(f"test {experiment.name!r} was decided {decision or 'without a winner'!r}: nobody to promote")
+            raise StateError(
+                f"test {experiment.name!r} was decided {decision or 'without a winner'!r}: nobody to promote"
+            )
         version_id = by_variant.get(winner)
         version = None if version_id is None else session.get(ModelVersionRow, version_id)
         if version is None:
@@ -288,7 +290,12 @@ def promote_winner(
         "n_subjects": dict(analysis.n_subjects),
     }
     registry.transition_stage(
-        name, number, "Production", reason=reason or f"won the A/B test {experiment.name}", actor=actor, evidence=evidence
+        name,
+        number,
+        "Production",
+        reason=reason or f"won the A/B test {experiment.name}",
+        actor=actor,
+        evidence=evidence,
     )
     return registry.get_version(name, number)
 
@@ -303,6 +310,18 @@ def winner_of(decision: str | None) -> str | None:
     if "treatment" in words and not {"reject", "stop", "not"} & set(words):
         return "treatment"
     return "baseline" if {"baseline", "control"} & set(words) else None
+
+
+def deleted_version_ids(database: Database, *, limit: int = 500) -> list[str]:
+    """Return the ids of deleted versions that can still be restored, the last deleted first."""
+    with database.read() as session:
+        rows = (
+            session.query(ModelVersionRow.uid)
+            .filter(ModelVersionRow.deleted_at.is_not(None), ModelVersionRow.purged_at.is_(None))
+            .order_by(ModelVersionRow.deleted_at.desc())
+            .limit(limit)
+        )
+        return [uid for (uid,) in rows]
 
 
 # -- what is tied to what ----------------------------------------------------------------------------

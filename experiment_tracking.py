@@ -152,6 +152,7 @@ class ExperimentTracking(Analysis, Exchange):
         self._key_ids: dict[str, int] = {}
         self._run_ids: dict[str, int] = {}
         self._environment_ids: dict[str, int] = {}
+        self._encoded_environment: tuple[dict[str, Any], str, str] = ({}, "", "")
         self._sql = self._database.sql
         self._store_of_artifacts: ArtifactStore | None = None
         self._buffer: MetricBuffer | None = None
@@ -864,8 +865,10 @@ class ExperimentTracking(Analysis, Exchange):
     def _find_or_add_environment(self, cursor: Any, environment: dict[str, Any]) -> int | None:
         if not environment:
             return None
-        text = encode_json(environment, "environment")
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        if self._encoded_environment[0] is not environment:  # the capture hands out the same one for a while
+            text = encode_json(environment, "environment")
+            self._encoded_environment = (environment, text, hashlib.sha256(text.encode()).hexdigest())
+        _, text, digest = self._encoded_environment
         known = self._environment_ids.get(digest)
         if known is not None:
             cursor.execute(self._sql("SELECT 1 FROM run_environments WHERE id = ? AND digest = ?"), (known, digest))

@@ -46,8 +46,18 @@ from db import (
     from_microseconds,
     to_microseconds,
 )
+from monitoring_parts.assembly import check_alpha, compare_profiles, to_data_drift, verdict_of
 from monitoring_parts.columns import read_frame
-from monitoring_parts.judging import AUTOMATIC_POINTS, LoggedPoints, judge_metric
+from monitoring_parts.judging import AUTOMATIC_POINTS, LoggedPoints, baseline_of, judge_metric
+from monitoring_parts.points import (
+    BUCKETS,
+    POINT_COLUMNS,
+    bucketed,
+    new_tie,
+    points_of_frame,
+    points_of_mappings,
+    series_key,
+)
 from monitoring_parts.results import (
     BaselineRecord,
     ControlPoint,
@@ -59,12 +69,11 @@ from monitoring_parts.results import (
     Trend,
     Violation,
 )
-from stats.data_drift import ALPHA, compare_columns, compare_with_profile, judge_features
-from stats.performance_drift import DEFAULT_CHARTS, LEARNING_POINTS, chart_method, estimate_baseline
+from stats.data_drift import ALPHA, compare_columns
+from stats.performance_drift import DEFAULT_CHARTS, LEARNING_POINTS
 from stats.profiles import (
     FeatureCounts,
     FeatureProfile,
-    add_counts,
     count_column,
     counts_from_bytes,
     counts_to_bytes,
@@ -102,7 +111,6 @@ __all__ = [
 
 READ_LIMIT = 120_000  # newest points of a series that one look reads
 REPORT_METRICS = 200  # series in one report
-_COLUMNS = ("name", "version", "metric", "value", "prediction_count", "at", "segment", "event_id")
 _INSERT_POINT = (
     "INSERT INTO performance_points (series_id, at, tie, value, prediction_count, event_id) "
     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
@@ -172,10 +180,10 @@ class ModelMonitoring:
         ValueError, TypeError
             If an argument breaks a rule; nothing is stored.
         """
-        key = _series_key(name, version, metric, segment)
+        key = series_key(name, version, metric, segment)
         row = (
             to_microseconds(to_utc(at, "at")),
-            _tie(),
+            new_tie(),
             to_float(value, "value"),
             None if prediction_count is None else to_int(prediction_count, "prediction_count", low=0),
             None if event_id is None else check_key(event_id, "event_id"),
@@ -202,15 +210,15 @@ class ModelMonitoring:
         ValueError, TypeError
             Naming the row and the column at fault.
         """
-        unknown = sorted(set(defaults) - set(_COLUMNS))
+        unknown = sorted(set(defaults) - set(POINT_COLUMNS))
         if unknown:
-            raise InvalidValueError(f"unknown column {unknown[0]!r}; known: {', '.join(_COLUMNS)}")
+            raise InvalidValueError(f"unknown column {unknown[0]!r}; known: {', '.join(POINT_COLUMNS)}")
         if hasattr(rows, "columns") and hasattr(rows, "iloc"):
-            batches = _points_of_frame(rows, defaults)
+            batches = points_of_frame(rows, defaults)
         elif isinstance(rows, str | bytes | Mapping):
             raise InvalidTypeError(f"rows must be a DataFrame or an iterable of mappings, got {type(rows).__name__}")
         else:
-            batches = _points_of_mappings(rows, defaults)
+            batches = points_of_mappings(rows, defaults)
         return self._insert_points(batches) if batches else 0
 
     def set_baseline(
@@ -245,7 +253,7 @@ class ModelMonitoring:
         StateError
             If the period has fewer than 8 points.
         """
-        key = _series_key(name, version, metric, segment)
+        key = series_key(name, version, metric, segment)
         first = None if start is None else to_microseconds(to_utc(start, "start"))
         last = None if end is None else to_microseconds(to_utc(end, "end"))
         limit = READ_LIMIT if points is None else to_int(points, "points", low=LEARNING_POINTS)
@@ -267,7 +275,7 @@ class ModelMonitoring:
                     f"a baseline of {metric} needs at least {LEARNING_POINTS} points, the period has {len(found)}; "
                     "widen it or log more"
                 )
-            record = _baseline_of(metric, LoggedPoints.of(found), "explicit", method, created_at=to_utc())
+            record = baseline_of(metric, LoggedPoints.of(found), "explicit", method, created_at=to_utc())
             session.add(_baseline_row(series_id, record))
         return record
 
@@ -275,7 +283,7 @@ class ModelMonitoring:
         self, name: str, version: str, metric: str, *, segment: str | None = None
     ) -> list[BaselineRecord]:
         """Return all baselines a metric has had, the oldest first; the last one holds."""
-        key = _series_key(name, version, metric, segment)
+        key = series_key(name, version, metric, segment)
         with self._database.read() as session:
             series_id = self._find_series(session, key)
             rows = session.scalars(
@@ -333,7 +341,7 @@ class ModelMonitoring:
         Without a baseline the first 30 points of the series, all before the window, become one; it is stored once there are
         30 of them and does not move afterwards. With 8 to 29 the limits are wider, with fewer the status is "learning".
         """
-        key = _series_key(name, version, metric, segment)
+        key = series_key(name, version, metric, segment)
         days = to_float(lookback_days, "lookback_days")
         if days <= 0.0 or days > 36_500.0:
             raise InvalidValueError(f"lookback_days must lie in (0, 36500], got {days:g}")
@@ -372,9 +380,9 @@ class ModelMonitoring:
         """
         import pandas as pd
 
-        key = _series_key(name, version, metric, segment)
-        if bucket is not None and bucket not in _BUCKETS:
-            raise InvalidValueError(f"bucket must be one of {', '.join(_BUCKETS)}, got {bucket!r}")
+        key = series_key(name, version, metric, segment)
+        if bucket is not None and bucket not in BUCKETS:
+            raise InvalidValueError(f"bucket must be one of {', '.join(BUCKETS)}, got {bucket!r}")
         first = None if start is None else to_microseconds(to_utc(start, "start"))
         last = 2**62 if end is None else to_microseconds(to_utc(end, "end"))
         with self._database.read() as session:
@@ -388,7 +396,7 @@ class ModelMonitoring:
                 "prediction_count": counts,
             }
         )
-        return frame if bucket is None else _bucketed(frame, bucket)
+        return frame if bucket is None else bucketed(frame, bucket)
 
     def list_monitored(self) -> list[dict[str, Any]]:
         """Return what is watched: name, version, metrics, segments, registered, last_at, newest first."""
@@ -597,7 +605,7 @@ class ModelMonitoring:
         DataDrift
             One row for every column of either frame, whatever is in it.
         """
-        level = _check_alpha(alpha)
+        level = check_alpha(alpha)
         threshold = to_float(psi_threshold, "psi_threshold")
         if threshold <= 0.0:
             raise InvalidValueError(f"psi_threshold must be positive, got {threshold:g}")
@@ -615,7 +623,7 @@ class ModelMonitoring:
             from monitoring_parts.multivariate import compare_together
 
             together = compare_together(reference, current, multivariate)
-        return _data_drift(
+        return to_data_drift(
             compared,
             alpha=level,
             importances=importances,
@@ -650,7 +658,7 @@ class ModelMonitoring:
             If there is no reference yet.
         """
         name, version = check_name(name, "model name"), check_name(version, "version")
-        level, threshold = _check_alpha(alpha), to_float(psi_threshold, "psi_threshold")
+        level, threshold = check_alpha(alpha), to_float(psi_threshold, "psi_threshold")
         first = None if start is None else to_utc(start, "start")
         last = None if end is None else to_utc(end, "end")
         if first is not None and last is not None and last < first:
@@ -824,7 +832,7 @@ class ModelMonitoring:
         if record is None:
             before = points[: int(np.searchsorted(points.times, start, side="right"))]
             if len(before) >= 2:
-                record = _baseline_of(metric, before[:AUTOMATIC_POINTS], "automatic", method, created_at=None)
+                record = baseline_of(metric, before[:AUTOMATIC_POINTS], "automatic", method, created_at=None)
                 fresh = record if len(before) >= AUTOMATIC_POINTS and method is None else None
         drift = judge_metric(
             name=name,
@@ -944,11 +952,11 @@ class ModelMonitoring:
             for feature, change in batch.changes.items():
                 seen = changes.setdefault(feature, {})
                 seen[change] = seen.get(change, 0) + batch.n_rows
-        compared = _compare_profiles(profiles, counts, changes, bool(ids), psi_threshold)
+        compared = compare_profiles(profiles, counts, changes, bool(ids), psi_threshold)
         n_rows = sum(batch.n_rows for batch in batches)
         words = () if ids else (f"no batches between {first:%Y-%m-%d %H:%M} and {last:%Y-%m-%d %H:%M} UTC",)
         weights = {row.feature: row.importance for row, _ in profiles if row.importance is not None}
-        return _data_drift(
+        return to_data_drift(
             compared,
             alpha=alpha,
             importances=weights or None,
@@ -999,7 +1007,7 @@ class ModelMonitoring:
                 PredictionRow.monitored_id == monitored.id, PredictionRow.at > start, PredictionRow.at <= end
             )
         ).one()
-        status, verdict = _verdict(metrics, drift)
+        status, verdict = verdict_of(metrics, drift)
         uid = self._version_uid(session, monitored)
         size = session.scalar(sa.select(ModelVersionRow.size_bytes).where(ModelVersionRow.uid == uid)) if uid else None
         alerts = session.scalar(
@@ -1069,27 +1077,6 @@ class ModelMonitoring:
 
 # -- private helpers ---------------------------------------------------------------------------------
 
-_BUCKETS = {"hour": "h", "day": "D", "week": "W-MON", "month": "MS"}
-
-
-def _series_key(name: object, version: object, metric: object, segment: object) -> tuple[str, str, str, str]:
-    return (
-        check_name(name, "model name"),
-        check_name(version, "version"),
-        check_key(metric, "metric"),
-        "" if segment is None else check_key(segment, "segment"),
-    )
-
-
-def _tie() -> int:
-    return int.from_bytes(os.urandom(8)) >> 1
-
-
-def _check_alpha(alpha: object) -> float:
-    level = to_float(alpha, "alpha")
-    if not 0.0 < level < 1.0:
-        raise InvalidValueError(f"alpha must lie in (0, 1), got {level:g}")
-    return level
 
 
 def _version_id_of(name: str, version: str) -> sa.Select[Any]:
@@ -1097,139 +1084,6 @@ def _version_id_of(name: str, version: str) -> sa.Select[Any]:
         sa.select(ModelVersionRow.id)
         .join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
         .where(ModelRow.name == name, ModelVersionRow.version == version)
-    )
-
-
-def _points_of_mappings(
-    rows: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any]
-) -> dict[tuple[str, str, str, str], list[tuple[Any, ...]]]:
-    batches: dict[tuple[str, str, str, str], list[tuple[Any, ...]]] = {}
-    for number, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise InvalidTypeError(f"row {number} must be a mapping, got {type(row).__name__}")
-        unknown = [key for key in row if key not in _COLUMNS]
-        if unknown:
-            raise InvalidValueError(f"row {number} has the unknown key {unknown[0]!r}; known: {', '.join(_COLUMNS)}")
-        full = {**defaults, **row}
-        absent = [column for column in _COLUMNS[:4] if column not in full]
-        if absent:
-            raise InvalidValueError(f"row {number} has no {absent[0]!r}")
-        try:
-            key = _series_key(full["name"], full["version"], full["metric"], full.get("segment"))
-            count, event = full.get("prediction_count"), full.get("event_id")
-            point = (
-                to_microseconds(to_utc(full.get("at"), "at")),
-                _tie(),
-                to_float(full["value"], "value"),
-                None if count is None else to_int(count, "prediction_count", low=0),
-                None if event is None else check_key(event, "event_id"),
-            )
-        except (ValueError, TypeError) as error:
-            raise type(error)(f"row {number}: {error}") from error
-        batches.setdefault(key, []).append(point)
-    return batches
-
-
-def _points_of_frame(frame: Any, defaults: Mapping[str, Any]) -> dict[tuple[str, str, str, str], list[tuple[Any, ...]]]:
-    """Read a frame column by column; only distinct names and text are checked one by one."""
-    import pandas as pd
-
-    unknown = [str(column) for column in frame.columns if column not in _COLUMNS]
-    if unknown:
-        raise InvalidValueError(f"unknown column {unknown[0]!r}; known: {', '.join(_COLUMNS)}")
-    if frame.columns.duplicated().any():
-        raise InvalidValueError("the frame has two columns of one name")
-    absent = [column for column in _COLUMNS[:4] if column not in frame.columns and column not in defaults]
-    if absent:
-        raise InvalidValueError(f"the frame has no column {absent[0]!r}; give it, or {absent[0]}=... for all rows")
-    n = len(frame)
-    if n == 0:
-        return {}
-    columns = {c: frame[c] if c in frame.columns else pd.Series([defaults[c]] * n) for c in {*frame.columns, *defaults}}
-    values = columns["value"]
-    if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
-        numbers = [to_float(value, f"row {i}: value") for i, value in enumerate(values.tolist())]
-    else:
-        array = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        bad = np.flatnonzero(~np.isfinite(array))
-        if bad.size:
-            raise InvalidValueError(f"row {int(bad[0])}: value must be finite, got {float(array[bad[0]])!r}")
-        numbers = array.tolist()
-    times = _times_of(columns.get("at"), n)
-    counts = _counts_of(columns.get("prediction_count"), n)
-    events: list[str | None] = [None] * n
-    if "event_id" in columns:
-        events = [
-            None if missing else check_key(event, f"row {i}: event_id")
-            for i, (event, missing) in enumerate(
-                zip(columns["event_id"].tolist(), columns["event_id"].isna().tolist(), strict=True)
-            )
-        ]
-    ties = (np.frombuffer(os.urandom(8 * n), dtype=np.uint64) >> np.uint64(1)).tolist()
-    points = list(zip(times, ties, numbers, counts, events, strict=True))
-    labels = {c: columns[c].tolist() if c in columns else [None] * n for c in ("name", "version", "metric", "segment")}
-    raw_keys = list(zip(*labels.values(), strict=True))
-    batches: dict[tuple[str, str, str, str], list[tuple[Any, ...]]] = {}
-    checked: dict[Any, tuple[str, str, str, str]] = {}
-    for i, raw in enumerate(raw_keys):
-        try:
-            key = checked.get(raw)
-        except TypeError:  # a list or a dict as a name
-            key = None
-        if key is None:
-            segment = None if raw[3] is None or raw[3] != raw[3] else raw[3]
-            try:
-                key = checked[raw] = _series_key(raw[0], raw[1], raw[2], segment)
-            except (ValueError, TypeError) as error:
-                raise InvalidValueError(f"row {i}: {error}") from error
-        batches.setdefault(key, []).append(points[i])
-    return batches
-
-
-def _times_of(column: Any, n: int) -> list[int]:
-    import pandas as pd
-
-    if column is None:
-        return [to_microseconds(to_utc())] * n
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        if column.isna().any():
-            raise InvalidValueError(f"row {int(np.flatnonzero(column.isna())[0])}: at is 'not a time' (NaT)")
-        plain = column.dt.tz_convert("UTC").dt.tz_localize(None) if column.dt.tz is not None else column
-        found: list[int] = plain.to_numpy(dtype="datetime64[us]").astype(np.int64).tolist()
-        return found
-    return [to_microseconds(to_utc(value, f"row {i}: at")) for i, value in enumerate(column.tolist())]
-
-
-def _counts_of(column: Any, n: int) -> list[int | None]:
-    if column is None:
-        return [None] * n
-    counts: list[int | None] = []
-    for i, (value, missing) in enumerate(zip(column.tolist(), column.isna().tolist(), strict=True)):
-        if missing:
-            counts.append(None)  # a frame turns a missing whole number into NaN
-            continue
-        whole = int(value) if isinstance(value, float) and value.is_integer() else value
-        counts.append(to_int(whole, f"row {i}: prediction_count", low=0))
-    return counts
-
-
-def _baseline_of(
-    metric: str, points: LoggedPoints, source: str, method: str | None, *, created_at: datetime | None
-) -> BaselineRecord:
-    counts = points.complete_counts
-    chosen = method or chart_method(metric, points.values, counts)
-    found = estimate_baseline(points.values, counts, chosen)
-    return BaselineRecord(
-        method=found.method,
-        source=source,
-        n=found.n,
-        center=found.center,
-        sigma=found.sigma,
-        sigma_z=found.sigma_z,
-        start_at=from_microseconds(int(points.times[0])),
-        end_at=from_microseconds(int(points.times[-1])),
-        created_at=created_at,
-        autocorrelation=found.autocorrelation,
     )
 
 
@@ -1264,125 +1118,3 @@ def _to_baseline(row: PerformanceBaselineRow) -> BaselineRecord:
     )
 
 
-def _compare_profiles(
-    profiles: Sequence[tuple[FeatureProfileRow, FeatureProfile]],
-    counts: Mapping[int, Sequence[FeatureCounts]],
-    changes: Mapping[str, Mapping[str, int]],
-    any_batch: bool,
-    psi_threshold: float,
-) -> list[FeatureDrift]:
-    compared: list[FeatureDrift] = []
-    for row, profile in profiles:
-        change = changes.get(row.feature, {})
-        batches = counts.get(row.id, ())
-        if change and sum(change.values()) > sum(batch.n for batch in batches):
-            family = max(change, key=lambda item: change[item]).partition(":")[2]
-            compared.append(
-                FeatureDrift(
-                    feature=row.feature,
-                    kind="unknown",
-                    status="type_changed",
-                    drifted=True,
-                    reason=f"the reference holds {profile.family} values, the current data {family} values",
-                    n_reference=profile.counts.n,
-                    n_current=sum(change.values()),
-                )
-            )
-        elif not any_batch:
-            compared.append(
-                FeatureDrift(
-                    feature=row.feature,
-                    kind="categorical" if profile.categorical else "numeric",
-                    status="insufficient_data",
-                    drifted=None,
-                    reason="no batches in the window",
-                    n_reference=profile.counts.n,
-                )
-            )
-        else:
-            current = add_counts(batches) if batches else None
-            compared.append(compare_with_profile(row.feature, profile, current, psi_threshold=psi_threshold))
-    known = {row.feature for row, _ in profiles}
-    compared += [
-        FeatureDrift(
-            feature=feature,
-            kind="unknown",
-            status="new",
-            drifted=None,
-            reason="the reference has no such column",
-            n_current=sum(seen.values()),
-        )
-        for feature, seen in changes.items()
-        if feature not in known
-    ]
-    return compared
-
-
-def _data_drift(
-    compared: Sequence[FeatureDrift],
-    *,
-    alpha: float,
-    importances: Mapping[str, float] | None,
-    n_reference: int,
-    n_current: int,
-    reasons: Sequence[str] = (),
-    **more: Any,
-) -> DataDrift:
-    judged = judge_features(compared, alpha=alpha, importances=importances)
-    without = [f for f in judged if f.drifted is None and f.status not in ("new",)]
-    said = list(reasons)
-    if without and n_current:
-        said.append(f"no verdict on {len(without)} of {len(judged)} features: {without[0].reason}")
-    together = more.get("multivariate")
-    return DataDrift(
-        drift_detected=any(f.drifted for f in judged) or bool(together is not None and together.drifted),
-        features={f.feature: f for f in judged},
-        n_reference=n_reference,
-        n_current=n_current,
-        alpha=alpha,
-        reasons=tuple(said),
-        **more,
-    )
-
-
-def _verdict(metrics: Sequence[MetricSummary], drift: DataDrift | None) -> tuple[str, str]:
-    bad = [m.metric if m.segment is None else f"{m.metric} ({m.segment})" for m in metrics if m.drift.drift_detected]
-    features = drift.drifted_features if drift is not None else []
-    if bad or features:
-        parts = []
-        if bad:
-            parts.append(f"{', '.join(bad[:3])}{' and others' if len(bad) > 3 else ''} left {_its(bad)} control limits")
-        if features:
-            assert drift is not None
-            parts.append(f"{len(features)} of {len(drift.features)} features drifted ({', '.join(features[:3])})")
-        return "drift", "; ".join(parts)
-    statuses = {m.drift.status for m in metrics}
-    if not metrics or statuses == {"no_data"}:
-        judged = drift is not None and any(f.drifted is False for f in drift.features.values())
-        return (
-            ("ok", "no feature drifted; no metric was logged") if judged else ("no_data", "there are no data to judge")
-        )
-    if statuses <= {"learning", "no_data"}:
-        return "learning", "no limits yet: the metrics have fewer than 8 baseline points"
-    return "ok", "every judged metric is in control" + ("" if drift is None else ", and no feature drifted")
-
-
-def _its(items: Sequence[str]) -> str:
-    return "its" if len(items) == 1 else "their"
-
-
-def _bucketed(frame: Any, bucket: str) -> Any:
-    import pandas as pd
-
-    counts = frame["prediction_count"]
-    grouper = pd.Grouper(key="at", freq=_BUCKETS[bucket], label="left", closed="left")
-    rows = []
-    for at, part in frame.assign(prediction_count=counts).groupby(grouper):
-        weights = part["prediction_count"].to_numpy()
-        value = float("nan")
-        if len(part):
-            weighted = bool((weights > 0).all())
-            value = float(np.average(part["value"], weights=weights)) if weighted else float(part["value"].mean())
-        total = float(np.nansum(weights)) if len(part) and not np.isnan(weights).all() else float("nan")
-        rows.append({"at": at, "value": value, "prediction_count": total, "n_points": len(part)})
-    return pd.DataFrame(rows, columns=["at", "value", "prediction_count", "n_points"])

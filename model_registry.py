@@ -7,9 +7,9 @@
     >>> registry.load_model("churn")
     {'weights': [1, 2]}
 
-Vocabulary: a *registered model* is a name; a *version* of it is a semantic version number with a stored model and what
-is known of it; its *stage* says where it is in its life, and at most one version of a model is in Production; an *alias*
-is a movable name for one version ("champion"); a *gate* is what a version must show before Production.
+Vocabulary: a *registered model* is a name; a *version* of it is a semantic version number with a stored model and
+what is known of it; its *stage* says where it is in its life, and at most one version of a model is in Production; an
+*alias* is a movable name for one version ("champion"); a *gate* is what a version must show before Production.
 
 Every public method that writes is one transaction: killed at any instruction, the registry shows all of it or
 none of it. Files are written first and rows last; deleting works the other way round.
@@ -29,12 +29,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-import model_archive
-import model_formats
-import model_metadata
 from artifacts import ArtifactStore, StoredBlob, check_artifact_path
 from db import (
     ArtifactError,
@@ -53,8 +49,28 @@ from db import (
     StageEventRow,
     StateError,
 )
-from model_formats import ArtifactInspection
-from model_records import (
+from registry_parts import archive, formats, metadata
+from registry_parts.formats import ArtifactInspection
+from registry_parts.queries import (
+    PAGE_LIMIT,
+    conditions,
+    find_model,
+    find_production,
+    find_version,
+    highest_version,
+    in_parts,
+    lock_or_create_model,
+    ordered,
+    paged,
+    pick_version,
+    previous_production,
+    to_event,
+    to_models,
+    to_version,
+    to_versions,
+    versions_to_frame,
+)
+from registry_parts.records import (
     ALLOWED_TRANSITIONS,
     ModelComparison,
     ModelStage,
@@ -65,6 +81,7 @@ from model_records import (
     VersionProblem,
     compare_versions,
 )
+from registry_parts.stages import add_event, ask_gates, check_evidence, move
 from values import (
     InvalidTypeError,
     InvalidValueError,
@@ -98,11 +115,10 @@ __all__ = [
     "VersionProblem",
 ]
 
-PAGE_LIMIT = 10_000  # rows a search returns at most
+
 HYPERPARAMETERS_MAX_BYTES = 1_000_000
 CARD_MAX_CHARACTERS = 200_000
 _UNCHANGED: Any = object()  # an argument that was not given, where None means "none"
-_OPERATORS = (">=", "<=", "==", "!=", ">", "<")  # the longer ones first: they are read from text
 
 
 class DependencyMismatchWarning(UserWarning):
@@ -209,7 +225,7 @@ class ModelRegistryManager:
         run_id : str, optional
             The tracked run that trained the model.
         data_fingerprint : str, optional
-            See `model_metadata.fingerprint_data`.
+            See `registry_parts.metadata.fingerprint_data`.
         owner : str, optional
         serializer : {"joblib", "pickle", "cloudpickle", "skops", "onnx"}
         actor : str, optional
@@ -235,8 +251,8 @@ class ModelRegistryManager:
         StorageError
             If the bytes cannot be written; nothing was kept then.
         """
-        model_formats.check_serializer(serializer)
-        if serializer not in model_formats.FILE_NAMES:
+        formats.check_serializer(serializer)
+        if serializer not in formats.FILE_NAMES:
             raise InvalidValueError(f"serializer {serializer!r} is for files and folders; use register_file()")
         facts = self._facts(
             name=name,
@@ -254,17 +270,17 @@ class ModelRegistryManager:
             actor=actor,
             idempotency_key=idempotency_key,
         )
-        known = model_metadata.capture_dependencies(model)
-        given = {} if dependencies is None else model_metadata.to_dependencies(dependencies)
+        known = metadata.capture_dependencies(model)
+        given = {} if dependencies is None else metadata.to_dependencies(dependencies)
         facts["dependencies"] = known | given
-        facts["environment"] = model_metadata.capture_environment(model)
-        facts["signature"] = None if input_example is None else model_metadata.infer_signature(model, input_example)
+        facts["environment"] = metadata.capture_environment(model)
+        facts["signature"] = None if input_example is None else metadata.infer_signature(model, input_example)
         facts |= {"serializer": serializer, "origin": "object"}
 
         def put() -> list[tuple[str, StoredBlob]]:
             with self._store.writer() as file:
-                model_formats.dump_model(model, file, serializer)
-            return [(model_formats.FILE_NAMES[serializer], file.blob)]
+                formats.dump_model(model, file, serializer)
+            return [(formats.FILE_NAMES[serializer], file.blob)]
 
         return self._register(facts, put)
 
@@ -311,8 +327,8 @@ class ModelRegistryManager:
         source = Path(path)
         is_folder = source.is_dir()
         if serializer is None:
-            serializer = "folder" if is_folder else model_formats.serializer_of_path(source.name)
-        model_formats.check_serializer(serializer)
+            serializer = "folder" if is_folder else formats.serializer_of_path(source.name)
+        formats.check_serializer(serializer)
         if is_folder != (serializer == "folder"):
             raise InvalidValueError(
                 f"{source} is {'a folder' if is_folder else 'no folder'}; serializer {serializer!r} is not"
@@ -334,8 +350,8 @@ class ModelRegistryManager:
             actor=actor,
             idempotency_key=idempotency_key,
         )
-        facts["dependencies"] = {} if dependencies is None else model_metadata.to_dependencies(dependencies)
-        facts |= {"environment": model_metadata.capture_environment(), "signature": None}
+        facts["dependencies"] = {} if dependencies is None else metadata.to_dependencies(dependencies)
+        facts |= {"environment": metadata.capture_environment(), "signature": None}
         facts |= {"serializer": serializer, "origin": "file"}
 
         def put() -> list[tuple[str, StoredBlob]]:
@@ -366,13 +382,11 @@ class ModelRegistryManager:
         """Check what a registration says of a version, before anything is written."""
         if version is not None and bump is not None:
             raise InvalidValueError("give either version or bump, not both")
-        if bump is not None and bump not in model_metadata.BUMPS:
-            raise InvalidValueError(
-                f"bump must be one of {', '.join(map(repr, model_metadata.BUMPS))}, got {shorten(bump)}"
-            )
+        if bump is not None and bump not in metadata.BUMPS:
+            raise InvalidValueError(f"bump must be one of {', '.join(map(repr, metadata.BUMPS))}, got {shorten(bump)}")
         return {
             "name": check_name(name, "model name"),
-            "version": None if version is None else model_metadata.check_version(version),
+            "version": None if version is None else metadata.check_version(version),
             "bump": bump or "minor",
             "model_type": ModelType(model_type),
             "metrics": _to_metrics(performance_metrics or {}),
@@ -417,10 +431,10 @@ class ModelRegistryManager:
             )
             if earlier is not None:
                 return earlier
-        model = _lock_or_create_model(session, facts["name"], now)
+        model = lock_or_create_model(session, facts["name"], now)
         sha256 = _content_hash(files)
-        version = facts["version"] or model_metadata.next_version(_highest_version(session, model.id), facts["bump"])
-        key = model_metadata.precedence_key(version)
+        version = facts["version"] or metadata.next_version(highest_version(session, model.id), facts["bump"])
+        key = metadata.precedence_key(version)
         existing = session.scalar(
             sa.select(ModelVersionRow).where(ModelVersionRow.model_id == model.id, ModelVersionRow.precedence == key)
         )
@@ -485,9 +499,9 @@ class ModelRegistryManager:
         first = ModelStage.DEVELOPMENT if stage is ModelStage.PRODUCTION else stage
         row.stage = first.value
         kind = "import" if facts["origin"] == "import" else "register"
-        _add_event(session, row, kind=kind, before=None, after=first, actor=facts["actor"], at=now)
+        add_event(session, row, kind=kind, before=None, after=first, actor=facts["actor"], at=now)
         if stage is ModelStage.PRODUCTION:
-            _move(session, model, row, stage, actor=facts["actor"], reason="registered into Production", kind="promote")
+            move(session, model, row, stage, actor=facts["actor"], reason="registered into Production", kind="promote")
         return row.uid
 
     # -- reading -------------------------------------------------------------------------------------
@@ -505,8 +519,8 @@ class ModelRegistryManager:
             If there is no such model or version; the message names what there is.
         """
         with self._database.read() as session:
-            model = _find_model(session, name)
-            return _to_version(session, model.name, _pick_version(session, model, version, stage, alias))
+            model = find_model(session, name)
+            return to_version(session, model.name, pick_version(session, model, version, stage, alias))
 
     def find_version_by_id(self, model_id: str) -> ModelVersion | None:
         """Return the version with a public id, deleted ones included, or None."""
@@ -516,7 +530,7 @@ class ModelRegistryManager:
             if row is None:
                 return None
             name = session.scalar(sa.select(ModelRow.name).where(ModelRow.id == row.model_id))
-            return _to_version(session, str(name), row)
+            return to_version(session, str(name), row)
 
     def get_production(self, name: str) -> ModelVersion:
         """Return the version in Production.
@@ -527,25 +541,25 @@ class ModelRegistryManager:
             If there is no such model, or none of its versions is in Production.
         """
         with self._database.read() as session:
-            model = _find_model(session, name)
-            row = _find_production(session, model.id)
+            model = find_model(session, name)
+            row = find_production(session, model.id)
             if row is None:
                 raise NotFoundError(
                     f"no version of {model.name!r} is in Production; promote one with transition_stage()"
                 )
-            return _to_version(session, model.name, row)
+            return to_version(session, model.name, row)
 
     def get_model(self, name: str) -> RegisteredModel:
         """Return one registered model."""
         with self._database.read() as session:
-            model = _find_model(session, name)
-            return _to_models(session, [model])[0]
+            model = find_model(session, name)
+            return to_models(session, [model])[0]
 
     def list_models(self, *, limit: int | None = None, offset: int = 0) -> list[RegisteredModel]:
         """Return registered models, sorted by name (by code point)."""
         query = sa.select(ModelRow).order_by(ModelRow.name)
         with self._database.read() as session:
-            return _to_models(session, session.scalars(_paged(query, limit, offset)).all())
+            return to_models(session, session.scalars(paged(query, limit, offset)).all())
 
     def list_versions(
         self,
@@ -569,7 +583,7 @@ class ModelRegistryManager:
         limit, offset : int, optional
         """
         with self._database.read() as session:
-            model = _find_model(session, name)
+            model = find_model(session, name)
             column = ModelVersionRow.precedence
             query = sa.select(ModelVersionRow).where(ModelVersionRow.model_id == model.id)
             query = query.order_by(column.desc() if descending else column)
@@ -577,8 +591,8 @@ class ModelRegistryManager:
                 query = query.where(ModelVersionRow.stage == ModelStage(stage).value)
             if not include_deleted:
                 query = query.where(ModelVersionRow.deleted_at.is_(None))
-            rows = session.scalars(_paged(query, limit, offset)).all()
-            return _to_versions(session, {model.id: model.name}, rows)
+            rows = session.scalars(paged(query, limit, offset)).all()
+            return to_versions(session, {model.id: model.name}, rows)
 
     def search(
         self,
@@ -621,19 +635,19 @@ class ModelRegistryManager:
             model_id, name, version, model_type, stage, aliases, owner, description, created_at, created_by, size_bytes,
             serializer, run_id, then ``metrics.<key>``, ``params.<key>`` and ``tags.<key>``.
         """
-        query = sa.select(ModelVersionRow, ModelRow.name).join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
-        for condition in _conditions(text, name, stage, model_type, tags, metrics, owner, run_id):
+        query: Any = sa.select(ModelVersionRow, ModelRow.name).join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
+        for condition in conditions(text, name, stage, model_type, tags, metrics, owner, run_id):
             query = query.where(condition)
         if not include_deleted:
             query = query.where(ModelVersionRow.deleted_at.is_(None))
         counted = sa.select(sa.func.count()).select_from(query.with_only_columns(ModelVersionRow.id).subquery())
-        query = _paged(_ordered(query, order_by, descending), to_int(limit, "limit", 0, PAGE_LIMIT), offset)
+        query = paged(ordered(query, order_by, descending), to_int(limit, "limit", 0, PAGE_LIMIT), offset)
         with self._database.read() as session:
             found = session.execute(query).all()
             total = int(session.scalar(counted) or 0)
             names = {row.model_id: model_name for row, model_name in found}
-            versions = _to_versions(session, names, [row for row, _ in found])
-        return _versions_to_frame(versions, total)
+            versions = to_versions(session, names, [row for row, _ in found])
+        return versions_to_frame(versions, total)
 
     def compare_models(self, name: str, *versions: str) -> ModelComparison:
         """Compare versions of a model with the first one named.
@@ -645,31 +659,27 @@ class ModelRegistryManager:
         NotFoundError
             If one does not exist.
         """
-        if len(versions) == 1 and isinstance(versions[0], list | tuple):
-            versions = tuple(versions[0])
         with self._database.read() as session:
-            model = _find_model(session, name)
-            rows = [_find_version(session, model, version) for version in versions]
-            records = _to_versions(session, {model.id: model.name}, rows)
+            model = find_model(session, name)
+            rows = [find_version(session, model, version) for version in versions]
+            records = to_versions(session, {model.id: model.name}, rows)
         return compare_versions(records)
 
     def stage_history(self, name: str, version: str | None = None) -> list[StageEvent]:
         """Return the audit trail of a model, or of one version of it, oldest first."""
         with self._database.read() as session:
-            model = _find_model(session, name)
+            model = find_model(session, name)
             query = sa.select(StageEventRow).where(StageEventRow.model_id == model.id).order_by(StageEventRow.id)
             if version is not None:
-                row = _find_version(session, model, version, deleted=True)
+                row = find_version(session, model, version, deleted=True)
                 query = query.where(StageEventRow.version_id == row.id)
             events = session.scalars(query).all()
             numbers = dict(
                 session.execute(
                     sa.select(ModelVersionRow.id, ModelVersionRow.version).where(ModelVersionRow.model_id == model.id)
-                )
-                .tuples()
-                .all()
+                ).all()
             )
-            return [_to_event(event, model.name, numbers) for event in events]
+            return [to_event(event, model.name, numbers) for event in events]
 
     # -- loading -------------------------------------------------------------------------------------
 
@@ -716,9 +726,9 @@ class ModelRegistryManager:
             If there is no such version.
         """
         with self._database.read() as session:
-            model = _find_model(session, name)
-            found = _to_version(session, model.name, _pick_version(session, model, version, stage, alias))
-        runs_code = found.serializer in model_formats.EXECUTES_CODE
+            model = find_model(session, name)
+            found = to_version(session, model.name, pick_version(session, model, version, stage, alias))
+        runs_code = found.serializer in formats.EXECUTES_CODE
         if runs_code and found.origin != "object" and not allow_untrusted:
             raise ArtifactError(
                 f"{found} came as a {found.origin}, and loading a {found.serializer} file runs its code; look at "
@@ -731,14 +741,14 @@ class ModelRegistryManager:
         if found.serializer == "file":
             return data
         if check_dependencies:
-            differences = model_metadata.dependency_differences(found.dependencies, found.environment)
+            differences = metadata.dependency_differences(found.dependencies, found.environment)
             if differences:
                 warnings.warn(
                     f"{found} may behave differently here: {'; '.join(differences)}",
                     DependencyMismatchWarning,
                     stacklevel=2,
                 )
-        return model_formats.load_verified(data, found.serializer, str(found), trusted_types=trusted_types)
+        return formats.load_verified(data, found.serializer, str(found), trusted_types=trusted_types)
 
     def _read(self, version: ModelVersion, path: str, sha256: str) -> bytes:
         try:
@@ -751,13 +761,13 @@ class ModelRegistryManager:
     ) -> ArtifactInspection:
         """Return what the files of a version would import when loaded. Nothing is imported or run.
 
-        A list that looks harmless is no proof: see `model_formats`.
+        A list that looks harmless is no proof: see `registry_parts.formats`.
         """
         with self._database.read() as session:
-            model = _find_model(session, name)
-            found = _to_version(session, model.name, _pick_version(session, model, version, None, alias))
+            model = find_model(session, name)
+            found = to_version(session, model.name, pick_version(session, model, version, None, alias))
         files = [(path, size, self._read(found, path, sha256)) for path, sha256, size in found.files]
-        return model_formats.inspect_files(found.name, found.version, found.serializer, found.origin, files)
+        return formats.inspect_files(found.name, found.version, found.serializer, found.origin, files)
 
     def copy_files(self, name: str, version: str, folder: str | os.PathLike[str]) -> list[Path]:
         """Copy a version's files, verified, into a folder; nothing there is overwritten.
@@ -770,8 +780,8 @@ class ModelRegistryManager:
             If a file is missing or altered.
         """
         with self._database.read() as session:
-            model = _find_model(session, name)
-            found = _to_version(session, model.name, _find_version(session, model, version))
+            model = find_model(session, name)
+            found = to_version(session, model.name, find_version(session, model, version))
         root = Path(folder)
         targets = [(root.joinpath(*check_artifact_path(path).split("/")), sha256) for path, sha256, _ in found.files]
         for target, _ in targets:
@@ -833,11 +843,11 @@ class ModelRegistryManager:
         if override and not why.strip():
             raise InvalidValueError("override needs a reason: say why the gates may be passed over")
 
-        def move(session: Session) -> ModelVersion:
-            model = _find_model(session, name, lock=True)
-            row = _find_version(session, model, version)
+        def promote_or_move(session: Session) -> ModelVersion:
+            model = find_model(session, name, lock=True)
+            row = find_version(session, model, version)
             if row.stage != target.value:
-                _move(
+                move(
                     session,
                     model,
                     row,
@@ -849,9 +859,9 @@ class ModelRegistryManager:
                     override=override,
                     kind="promote" if target is ModelStage.PRODUCTION else "transition",
                 )
-            return _to_version(session, model.name, row)
+            return to_version(session, model.name, row)
 
-        return self._database.transact(move)
+        return self._database.transact(promote_or_move)
 
     def rollback(self, name: str, *, reason: str = "", actor: str | None = None) -> ModelVersion:
         """Bring the previous Production version back; calling it again goes one further back.
@@ -870,14 +880,14 @@ class ModelRegistryManager:
         """
         why, who = check_text(reason, "reason"), self._who(actor)
 
-        def move(session: Session) -> ModelVersion:
-            model = _find_model(session, name, lock=True)
-            current = _find_production(session, model.id)
-            row = _previous_production(session, model.id, current)
+        def promote_or_move(session: Session) -> ModelVersion:
+            model = find_model(session, name, lock=True)
+            current = find_production(session, model.id)
+            row = previous_production(session, model.id, current)
             if row is None:
                 raise StateError(f"{model.name!r} has no earlier Production version to roll back to")
             evidence = {"rolled_back_from": current.version if current is not None else None}
-            _move(
+            move(
                 session,
                 model,
                 row,
@@ -888,9 +898,9 @@ class ModelRegistryManager:
                 kind="rollback",
                 gated=False,
             )
-            return _to_version(session, model.name, row)
+            return to_version(session, model.name, row)
 
-        return self._database.transact(move)
+        return self._database.transact(promote_or_move)
 
     def set_gates(self, name: str, gates: Mapping[str, Any] | None) -> dict[str, Any]:
         """Set what a version of a model must show before Production; None or {} removes all gates.
@@ -900,17 +910,17 @@ class ModelRegistryManager:
         name : str
         gates : mapping or None
             ``{"metrics": {"auc": {"min": 0.9}}, "not_worse_than_production": {"auc": 0.01}, "experiment": True}``; see
-            `model_metadata.check_gates`.
+            `registry_parts.metadata.check_gates`.
 
         Returns
         -------
         dict
             The gates as stored.
         """
-        checked = model_metadata.check_gates(gates or {})
+        checked = metadata.check_gates(gates or {})
 
         def change(session: Session) -> dict[str, Any]:
-            model = _find_model(session, name, lock=True)
+            model = find_model(session, name, lock=True)
             model.gates, model.updated_at = checked, to_utc()
             return checked
 
@@ -922,9 +932,9 @@ class ModelRegistryManager:
         """Return what the gates say of a version now: {gate, passed, message} each. Nothing is changed."""
         given = _to_plain_json(evidence or {}, "evidence")
         with self._database.read() as session:
-            model = _find_model(session, name)
-            row = _find_version(session, model, version)
-            return _ask_gates(session, model, row, _check_evidence(session, given)[1])
+            model = find_model(session, name)
+            row = find_version(session, model, version)
+            return ask_gates(session, model, row, check_evidence(session, given)[1])
 
     # -- aliases, tags, descriptions -----------------------------------------------------------------
 
@@ -940,8 +950,8 @@ class ModelRegistryManager:
         who = self._who(actor)
 
         def change(session: Session) -> None:
-            model = _find_model(session, name, lock=True)
-            row = _find_version(session, model, version)
+            model = find_model(session, name, lock=True)
+            row = find_version(session, model, version)
             found = session.get(ModelAliasRow, (model.id, text))
             if found is None:
                 found = ModelAliasRow(model_id=model.id, alias=text)
@@ -956,7 +966,7 @@ class ModelRegistryManager:
         text = _check_alias(alias)
 
         def change(session: Session) -> None:
-            model = _find_model(session, name, lock=True)
+            model = find_model(session, name, lock=True)
             found = session.get(ModelAliasRow, (model.id, text))
             if found is None:
                 raise NotFoundError(f"{model.name!r} has no alias {text!r}")
@@ -970,8 +980,8 @@ class ModelRegistryManager:
         added = _to_tags({key: value for key, value in tags.items() if value is not None})
 
         def change(session: Session) -> dict[str, str]:
-            model = _find_model(session, name, lock=True)
-            row = _find_version(session, model, version)
+            model = find_model(session, name, lock=True)
+            row = find_version(session, model, version)
             kept = {key: value for key, value in (row.tags | added).items() if key not in removed}
             row.tags = kept
             session.execute(sa.delete(ModelTagRow).where(ModelTagRow.version_id == row.id))
@@ -999,11 +1009,11 @@ class ModelRegistryManager:
             changes["card"] = None if card is None else check_text(card, "card", CARD_MAX_CHARACTERS)
 
         def change(session: Session) -> ModelVersion:
-            model = _find_model(session, name, lock=True)
-            row = _find_version(session, model, version)
+            model = find_model(session, name, lock=True)
+            row = find_version(session, model, version)
             for field, value in changes.items():
                 setattr(row, field, value)
-            return _to_version(session, model.name, row)
+            return to_version(session, model.name, row)
 
         return self._database.transact(change)
 
@@ -1025,23 +1035,21 @@ class ModelRegistryManager:
             changes["tags"] = _to_tags(tags)
 
         def change(session: Session) -> RegisteredModel:
-            model = _find_model(session, name, lock=True)
+            model = find_model(session, name, lock=True)
             for field, value in (changes | {"updated_at": to_utc()}).items():
                 setattr(model, field, value)
             session.flush()
-            return _to_models(session, [model])[0]
+            return to_models(session, [model])[0]
 
         return self._database.transact(change)
 
     def model_card(self, name: str, version: str) -> str:
         """Return the model card in Markdown: as written, or the template filled from what is known."""
         with self._database.read() as session:
-            model = _find_model(session, name)
-            row = _find_version(session, model, version)
-            card, record = row.card, _to_version(session, model.name, row)
-        return (
-            card if card is not None else model_metadata.render_card({f: getattr(record, f) for f in record.__slots__})
-        )
+            model = find_model(session, name)
+            row = find_version(session, model, version)
+            card, record = row.card, to_version(session, model.name, row)
+        return card if card is not None else metadata.render_card({f: getattr(record, f) for f in record.__slots__})
 
     # -- performance over time -----------------------------------------------------------------------
 
@@ -1062,8 +1070,8 @@ class ModelRegistryManager:
         label = None if dataset is None else check_text(dataset, "dataset", 255)
 
         def add(session: Session) -> None:
-            model = _find_model(session, name)
-            row = _find_version(session, model, version)
+            model = find_model(session, name)
+            row = find_version(session, model, version)
             _insert_all(
                 session,
                 ModelPerformanceRow,
@@ -1104,10 +1112,10 @@ class ModelRegistryManager:
             .order_by(row.at, row.id)
         )
         with self._database.read() as session:
-            model = _find_model(session, name)
+            model = find_model(session, name)
             query = query.where(ModelVersionRow.model_id == model.id)
             if version is not None:
-                query = query.where(row.version_id == _find_version(session, model, version, deleted=True).id)
+                query = query.where(row.version_id == find_version(session, model, version, deleted=True).id)
             if metric is not None:
                 query = query.where(row.metric == check_key(metric, "metric"))
             if dataset is not None:
@@ -1116,7 +1124,7 @@ class ModelRegistryManager:
                 query = query.where(row.at >= to_utc(start, "start"))
             if end is not None:
                 query = query.where(row.at < to_utc(end, "end"))
-            found = session.execute(query).tuples().all()
+            found = session.execute(query).all()
         frame = pd.DataFrame(found, columns=["version", "metric", "at", "value", "dataset"])
         frame.insert(0, "name", model.name)
         frame["at"] = pd.to_datetime(frame["at"], utc=True)
@@ -1160,8 +1168,8 @@ class ModelRegistryManager:
         why, who = check_text(reason, "reason"), self._who(actor)
 
         def delete(session: Session) -> list[str]:
-            model = _find_model(session, name, lock=True)
-            row = _find_version(session, model, version)
+            model = find_model(session, name, lock=True)
+            row = find_version(session, model, version)
             if row.stage == ModelStage.PRODUCTION.value and not allow_production:
                 raise StateError(
                     f"{model.name} {row.version} is in Production; promote another version first, "
@@ -1175,7 +1183,7 @@ class ModelRegistryManager:
                 )
             before, row.stage = ModelStage(row.stage), ModelStage.ARCHIVED.value
             row.deleted_at, row.deleted_by = to_utc(), who
-            _add_event(session, row, kind="delete", before=before, after=ModelStage.ARCHIVED, actor=who, reason=why)
+            add_event(session, row, kind="delete", before=before, after=ModelStage.ARCHIVED, actor=who, reason=why)
             return _purge(session, [row]) if purge else []
 
         freed = self._database.transact(delete)
@@ -1193,14 +1201,14 @@ class ModelRegistryManager:
         why, who = check_text(reason, "reason"), self._who(actor)
 
         def restore(session: Session) -> ModelVersion:
-            model = _find_model(session, name, lock=True)
-            row = _find_version(session, model, version, deleted=True)
+            model = find_model(session, name, lock=True)
+            row = find_version(session, model, version, deleted=True)
             if row.deleted_at is None:
                 raise StateError(f"{model.name} {row.version} is not deleted")
             if row.purged_at is not None:
                 raise StateError(f"{model.name} {row.version} cannot be restored: its bytes were given back")
             row.deleted_at = row.deleted_by = None
-            _add_event(
+            add_event(
                 session,
                 row,
                 kind="restore",
@@ -1209,7 +1217,7 @@ class ModelRegistryManager:
                 actor=who,
                 reason=why,
             )
-            return _to_version(session, model.name, row)
+            return to_version(session, model.name, row)
 
         return self._database.transact(restore)
 
@@ -1237,8 +1245,9 @@ class ModelRegistryManager:
         )
         users: list[tuple[str, str, str, str]] = []
         with self._database.read() as session:
-            for names in _parts(list(problems)):
-                users += [tuple(row) for row in session.execute(query.where(ModelFileRow.sha256.in_(names))).all()]
+            for names in in_parts(list(problems)):
+                found = session.execute(query.where(ModelFileRow.sha256.in_(names)))
+                users += [(sha256, name, version, path) for sha256, name, version, path in found]
         used = {sha256 for sha256, *_ in users}
         users += [(sha256, "", "", "") for sha256 in problems if sha256 not in used]
         return [
@@ -1261,30 +1270,29 @@ class ModelRegistryManager:
         grace_seconds : float
             Files that nothing names stay while they are younger: their rows may be on the way.
         dry_run : bool
-            Only report.
+            Only report; the bytes of deleted versions are not counted then, as others may use them too.
         """
 
-        def purge(session: Session) -> tuple[list[tuple[str, str]], list[str], int]:
+        def purge(session: Session) -> tuple[list[tuple[str, str]], list[str]]:
             rows = session.scalars(
                 sa.select(ModelVersionRow)
                 .where(ModelVersionRow.deleted_at.is_not(None), ModelVersionRow.purged_at.is_(None))
                 .order_by(ModelVersionRow.id)
                 .with_for_update()
             ).all()
-            names = dict(session.execute(sa.select(ModelRow.id, ModelRow.name)).tuples().all()) if rows else {}
+            names = dict(session.execute(sa.select(ModelRow.id, ModelRow.name)).all()) if rows else {}
             versions = [(names[row.model_id], row.version) for row in rows]
-            size = sum(row.size_bytes for row in rows)
-            return versions, [] if dry_run else _purge(session, rows), size
+            return versions, [] if dry_run else _purge(session, rows)
 
-        purged, candidates, size = self._database.transact(purge)
-        freed = size if dry_run else self._store.release(self._database, candidates)
+        purged, candidates = self._database.transact(purge)
+        given_up = [] if dry_run else self._store.release_blobs(self._database, candidates)
         swept = self._store.sweep(self._database, grace_seconds=grace_seconds, dry_run=dry_run)
         return GarbageReport(
             dry_run=dry_run,
             purged=tuple(purged),
-            removed=tuple(sorted({*candidates, *swept.removed})),
+            removed=tuple(sorted({blob.sha256 for blob in given_up} | set(swept.removed))),
             n_temporary=swept.n_temporary,
-            freed_bytes=freed + swept.freed_bytes,
+            freed_bytes=sum(blob.size_bytes for blob in given_up) + swept.freed_bytes,
         )
 
     # -- export and import ---------------------------------------------------------------------------
@@ -1300,11 +1308,11 @@ class ModelRegistryManager:
             If a file of the version is missing or altered.
         """
         with self._database.read() as session:
-            model = _find_model(session, name)
-            row = _find_version(session, model, version)
-            card, found = row.card, _to_version(session, model.name, row)
-        return model_archive.write_archive(
-            path, model_archive.to_manifest(found, card), lambda sha256, file: self._read(found, file, sha256)
+            model = find_model(session, name)
+            row = find_version(session, model, version)
+            card, found = row.card, to_version(session, model.name, row)
+        return archive.write_archive(
+            path, archive.to_manifest(found, card), lambda sha256, file: self._read(found, file, sha256)
         )
 
     def import_version(self, path: str | os.PathLike[str], *, name: str | None = None, actor: str | None = None) -> str:
@@ -1326,8 +1334,8 @@ class ModelRegistryManager:
         DuplicateError
             If the version exists with other content.
         """
-        with model_archive.open_archive(path) as archive:
-            manifest = archive.manifest
+        with archive.open_archive(path) as opened:
+            manifest = opened.manifest
             with self._database.read() as session:
                 run_known = manifest["run_id"] is not None and session.scalar(
                     sa.select(RunRow.id).where(RunRow.uid == manifest["run_id"])
@@ -1354,7 +1362,7 @@ class ModelRegistryManager:
             def put() -> list[tuple[str, StoredBlob]]:
                 stored = []
                 for file in manifest["files"]:
-                    with archive.open(file["path"]) as source:
+                    with opened.open(file["path"]) as source:
                         blob = self._store.put_stream(source)
                     if blob.sha256 != file["sha256"]:
                         raise ArtifactError(f"{path}: {file['path']} was altered; nothing was imported")
@@ -1404,145 +1412,10 @@ def _check_alias(alias: str) -> str:
     if text.lower() in {stage.value.lower() for stage in ModelStage}:
         raise InvalidValueError(f"alias {text!r} is the name of a stage; choose another")
     try:
-        model_metadata.check_version(text)
+        metadata.check_version(text)
     except ValueError:
         return text
     raise InvalidValueError(f"alias {text!r} reads like a version number; choose another")
-
-
-# -- private: finding --------------------------------------------------------------------------------
-
-
-def _find_model(session: Session, name: str, *, lock: bool = False) -> ModelRow:
-    """Return a model's row; `lock` makes other writers of this model wait (SQLite's writers wait anyway)."""
-    text = check_name(name, "model name")
-    query = sa.select(ModelRow).where(ModelRow.name == text)
-    model = session.scalar(query.with_for_update() if lock else query)
-    if model is None:
-        known = session.scalars(sa.select(ModelRow.name).order_by(ModelRow.updated_at.desc()).limit(5)).all()
-        hint = f"known models: {', '.join(map(repr, known))}" if known else "no model is registered yet"
-        raise NotFoundError(f"no model named {text!r}; {hint}")
-    return model
-
-
-def _lock_or_create_model(session: Session, name: str, now: datetime) -> ModelRow:
-    query = sa.select(ModelRow).where(ModelRow.name == name).with_for_update()
-    model = session.scalar(query)
-    if model is None:
-        model = ModelRow(
-            uid=new_id(), name=name, description="", owner=None, tags={}, gates={}, created_at=now, updated_at=now
-        )
-        try:
-            with session.begin_nested():
-                session.add(model)
-        except IntegrityError:  # PostgreSQL: another process made it since
-            model = session.scalars(query).one()
-    return model
-
-
-def _find_version(session: Session, model: ModelRow, version: str, *, deleted: bool = False) -> ModelVersionRow:
-    """Return a version's row; deleted ones only when asked for."""
-    text = model_metadata.check_version(version)
-    row = session.scalar(
-        sa.select(ModelVersionRow).where(
-            ModelVersionRow.model_id == model.id,
-            ModelVersionRow.precedence == model_metadata.precedence_key(text),
-            ModelVersionRow.version == text,
-        )
-    )
-    if row is None:
-        known = session.scalars(
-            sa.select(ModelVersionRow.version)
-            .where(ModelVersionRow.model_id == model.id, ModelVersionRow.deleted_at.is_(None))
-            .order_by(ModelVersionRow.precedence.desc())
-            .limit(5)
-        ).all()
-        hint = f"the highest are {', '.join(known)}" if known else "it has no versions"
-        raise NotFoundError(f"{model.name!r} has no version {text}; {hint}")
-    if row.deleted_at is not None and not deleted:
-        remedy = "its bytes were given back" if row.purged_at else "restore_version() brings it back"
-        raise NotFoundError(f"{model.name} {row.version} was deleted; {remedy}")
-    return row
-
-
-def _pick_version(
-    session: Session, model: ModelRow, version: str | None, stage: ModelStage | str | None, alias: str | None
-) -> ModelVersionRow:
-    """Return the version that is named by number, stage or alias; else Production, else the highest in use."""
-    if sum(given is not None for given in (version, stage, alias)) > 1:
-        raise InvalidValueError("give one of version, stage and alias")
-    if version is not None:
-        return _find_version(session, model, version)
-    if alias is not None:
-        text = check_name(alias, "alias")
-        row = session.scalar(
-            sa.select(ModelVersionRow)
-            .join(ModelAliasRow, ModelAliasRow.version_id == ModelVersionRow.id)
-            .where(ModelAliasRow.model_id == model.id, ModelAliasRow.alias == text)
-        )
-        if row is None:
-            known = session.scalars(sa.select(ModelAliasRow.alias).where(ModelAliasRow.model_id == model.id)).all()
-            raise NotFoundError(f"{model.name!r} has no alias {text!r}; it has {', '.join(sorted(known)) or 'none'}")
-        return row
-    query = (
-        sa.select(ModelVersionRow)
-        .where(ModelVersionRow.model_id == model.id, ModelVersionRow.deleted_at.is_(None))
-        .order_by(ModelVersionRow.precedence.desc())
-        .limit(1)
-    )
-    if stage is not None:
-        wanted = ModelStage(stage)
-        row = session.scalar(query.where(ModelVersionRow.stage == wanted.value))
-        if row is None:
-            raise NotFoundError(f"{model.name!r} has no version in {wanted.value}")
-        return row
-    row = _find_production(session, model.id) or session.scalar(
-        query.where(ModelVersionRow.stage != ModelStage.ARCHIVED.value)
-    )
-    if row is None:
-        raise NotFoundError(f"{model.name!r} has no version in use; name one")
-    return row
-
-
-def _find_production(session: Session, model_id: int) -> ModelVersionRow | None:
-    return session.scalar(
-        sa.select(ModelVersionRow).where(
-            ModelVersionRow.model_id == model_id, ModelVersionRow.stage == ModelStage.PRODUCTION.value
-        )
-    )
-
-
-def _highest_version(session: Session, model_id: int) -> str | None:
-    """Return the highest number ever used: a deleted one counts."""
-    return session.scalar(
-        sa.select(ModelVersionRow.version)
-        .where(ModelVersionRow.model_id == model_id)
-        .order_by(ModelVersionRow.precedence.desc())
-        .limit(1)
-    )
-
-
-def _previous_production(session: Session, model_id: int, current: ModelVersionRow | None) -> ModelVersionRow | None:
-    """Return the version that was in Production before the current one, undoing promotions one by one."""
-    events = session.execute(
-        sa.select(StageEventRow.version_id, StageEventRow.kind)
-        .where(StageEventRow.model_id == model_id, StageEventRow.to_stage == ModelStage.PRODUCTION.value)
-        .order_by(StageEventRow.id)
-    ).all()
-    promoted: list[int] = []
-    for version_id, kind in events:
-        if kind == "rollback":
-            while promoted and promoted[-1] != version_id:
-                promoted.pop()
-        if not promoted or promoted[-1] != version_id:
-            promoted.append(version_id)
-    for version_id in reversed(promoted):
-        if current is not None and version_id == current.id:
-            continue
-        row = session.get_one(ModelVersionRow, version_id)
-        if row.deleted_at is None:
-            return row
-    return None
 
 
 # -- private: registering ----------------------------------------------------------------------------
@@ -1596,435 +1469,7 @@ def _purge(session: Session, rows: Sequence[ModelVersionRow]) -> list[str]:
     for row in rows:
         row.purged_at = now
     hashes: set[str] = set()
-    for ids in _parts([row.id for row in rows]):
+    for ids in in_parts([row.id for row in rows]):
         hashes.update(session.scalars(sa.select(ModelFileRow.sha256).where(ModelFileRow.version_id.in_(ids))))
         session.execute(sa.delete(ModelFileRow).where(ModelFileRow.version_id.in_(ids)))
     return sorted(hashes)
-
-
-def _parts(items: Sequence[Any], size: int = 500) -> list[Sequence[Any]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-# -- private: stages ---------------------------------------------------------------------------------
-
-
-def _move(
-    session: Session,
-    model: ModelRow,
-    row: ModelVersionRow,
-    target: ModelStage,
-    *,
-    kind: str,
-    actor: str,
-    reason: str,
-    evidence: Mapping[str, Any] | None = None,
-    archive_current: bool = True,
-    override: bool = False,
-    gated: bool = True,
-) -> None:
-    """Move a version whose model's row is locked; Production's former version goes to Archived first."""
-    before = ModelStage(row.stage)
-    if target not in ALLOWED_TRANSITIONS[before]:
-        allowed = ", ".join(sorted(stage.value for stage in ALLOWED_TRANSITIONS[before]))
-        raise StateError(
-            f"{model.name} {row.version} is in {before.value} and cannot move to {target.value}; it may move to {allowed}"
-        )
-    recorded, experiment = _check_evidence(session, evidence or {})
-    now = to_utc()
-    displaced = None
-    if target is ModelStage.PRODUCTION:
-        if gated and model.gates:
-            outcomes = _ask_gates(session, model, row, experiment)
-            failed = [f"{outcome['gate']}: {outcome['message']}" for outcome in outcomes if not outcome["passed"]]
-            recorded["gates"] = outcomes
-            if failed and not override:
-                raise StateError(f"{model.name} {row.version} may not enter Production; {'; '.join(failed)}")
-            if failed:
-                recorded["override"] = True
-        displaced = _find_production(session, model.id)
-        if displaced is not None:
-            if not archive_current:
-                raise StateError(
-                    f"{model.name} {displaced.version} is in Production; move it first, or let it be archived "
-                    "(archive_current=True)"
-                )
-            displaced.stage = ModelStage.ARCHIVED.value
-            session.flush()  # before the promotion: the index admits one Production version at every statement
-            _add_event(
-                session,
-                displaced,
-                kind="displace",
-                before=ModelStage.PRODUCTION,
-                after=ModelStage.ARCHIVED,
-                actor=actor,
-                reason=f"displaced by {row.version}" + (f": {reason}" if reason else ""),
-                evidence={"displaced_by": row.version},
-                at=now,
-            )
-    row.stage = target.value
-    session.flush()
-    model.updated_at = now
-    _add_event(
-        session,
-        row,
-        kind=kind,
-        before=before,
-        after=target,
-        actor=actor,
-        reason=reason,
-        evidence=recorded,
-        displaced=displaced,
-        at=now,
-    )
-
-
-def _add_event(
-    session: Session,
-    row: ModelVersionRow,
-    *,
-    kind: str,
-    before: ModelStage | None,
-    after: ModelStage,
-    actor: str,
-    reason: str = "",
-    evidence: Mapping[str, Any] | None = None,
-    displaced: ModelVersionRow | None = None,
-    at: datetime | None = None,
-) -> None:
-    session.add(
-        StageEventRow(
-            model_id=row.model_id,
-            version_id=row.id,
-            kind=kind,
-            from_stage=before.value if before is not None else None,
-            to_stage=after.value,
-            at=to_utc(at),
-            actor=actor,
-            reason=reason,
-            evidence=dict(evidence or {}),
-            displaced_id=displaced.id if displaced is not None else None,
-        )
-    )
-    session.flush()  # one by one: the order of the events is the order of their ids
-
-
-def _check_evidence(session: Session, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Return the evidence with what is known of it added, and the experiment it names; or raise if that is unknown."""
-    recorded = dict(given)
-    run_uid = given.get("run_id")
-    if run_uid is not None and session.scalar(sa.select(RunRow.id).where(RunRow.uid == str(run_uid))) is None:
-        raise NotFoundError(f"the evidence names a run that does not exist: {shorten(run_uid)}")
-    experiment_uid = given.get("experiment_id")
-    if experiment_uid is None:
-        return recorded, None
-    table = Base.metadata.tables.get("ab_experiments")
-    if table is None:
-        return recorded, None
-    found = session.execute(sa.select(table).where(table.c.uid == str(experiment_uid))).mappings().first()
-    if found is None:
-        raise NotFoundError(f"the evidence names an A/B experiment that does not exist: {shorten(experiment_uid)}")
-    experiment = {"name": found.get("name"), "decision": found.get("decision"), "status": found.get("status")}
-    recorded["experiment"] = {key: str(value) for key, value in experiment.items() if value is not None}
-    return recorded, experiment
-
-
-def _ask_gates(
-    session: Session, model: ModelRow, row: ModelVersionRow, experiment: Mapping[str, Any] | None
-) -> list[dict[str, Any]]:
-    current = _find_production(session, model.id)
-    production = None if current is None or current.id == row.id else (current.version, current.metrics)
-    return model_metadata.evaluate_gates(model.gates, row.metrics, production, experiment)
-
-
-# -- private: rows to records ------------------------------------------------------------------------
-
-
-def _paged(query: sa.Select[Any], limit: int | None, offset: int) -> sa.Select[Any]:
-    start = to_int(offset, "offset", 0)
-    if limit is None and not start:
-        return query
-    return query.limit(PAGE_LIMIT if limit is None else to_int(limit, "limit", 0)).offset(start)
-
-
-def _to_version(session: Session, name: str, row: ModelVersionRow) -> ModelVersion:
-    return _to_versions(session, {row.model_id: name}, [row])[0]
-
-
-def _to_versions(session: Session, names: Mapping[int, str], rows: Sequence[ModelVersionRow]) -> list[ModelVersion]:
-    """Return records for rows, with aliases, files, runs and owners read for all of them at once."""
-    aliases: dict[int, list[str]] = {}
-    files: dict[int, list[tuple[str, str, int]]] = {}
-    runs: dict[int, str] = {}
-    owners: dict[int, str | None] = {}
-    for ids in _parts([row.id for row in rows]):
-        for version_id, alias in session.execute(
-            sa.select(ModelAliasRow.version_id, ModelAliasRow.alias).where(ModelAliasRow.version_id.in_(ids))
-        ):
-            aliases.setdefault(version_id, []).append(alias)
-        file = ModelFileRow
-        for version_id, path, sha256, size in session.execute(
-            sa.select(file.version_id, file.path, file.sha256, file.size_bytes).where(file.version_id.in_(ids))
-        ):
-            files.setdefault(version_id, []).append((path, sha256, size))
-    for ids in _parts(sorted({row.run_id for row in rows if row.run_id is not None})):
-        runs.update(session.execute(sa.select(RunRow.id, RunRow.uid).where(RunRow.id.in_(ids))).tuples().all())
-    for ids in _parts(sorted({row.model_id for row in rows if row.owner is None})):
-        owners.update(
-            session.execute(sa.select(ModelRow.id, ModelRow.owner).where(ModelRow.id.in_(ids))).tuples().all()
-        )
-    return [
-        ModelVersion(
-            model_id=row.uid,
-            name=names[row.model_id],
-            version=row.version,
-            model_type=ModelType(row.model_type),
-            stage=ModelStage(row.stage),
-            aliases=tuple(sorted(aliases.get(row.id, ()))),
-            performance_metrics=dict(row.metrics),
-            hyperparameters=row.hyperparameters,
-            tags=dict(row.tags),
-            description=row.description,
-            owner=row.owner if row.owner is not None else owners.get(row.model_id),
-            run_id=runs.get(row.run_id) if row.run_id is not None else None,
-            dependencies=dict(row.dependencies),
-            environment=dict(row.environment),
-            signature=row.signature,
-            data_fingerprint=row.data_fingerprint,
-            serializer=row.serializer,
-            origin=row.origin,
-            files=tuple(sorted(files.get(row.id, ()))),
-            sha256=row.sha256,
-            size_bytes=row.size_bytes,
-            created_at=row.created_at,
-            created_by=row.created_by,
-            deleted_at=row.deleted_at,
-            is_purged=row.purged_at is not None,
-        )
-        for row in rows
-    ]
-
-
-def _to_models(session: Session, rows: Sequence[ModelRow]) -> list[RegisteredModel]:
-    counts: dict[int, int] = {}
-    production: dict[int, str] = {}
-    latest: dict[int, str] = {}
-    aliases: dict[int, dict[str, str]] = {}
-    table = ModelVersionRow
-    alive = table.deleted_at.is_(None)
-    for ids in _parts([row.id for row in rows]):
-        highest = (
-            sa.select(table.model_id, sa.func.count().label("n"), sa.func.max(table.precedence).label("precedence"))
-            .where(table.model_id.in_(ids), alive)
-            .group_by(table.model_id)
-            .subquery()
-        )
-        query = sa.select(highest.c.model_id, highest.c.n, table.version).join(
-            table, sa.and_(table.model_id == highest.c.model_id, table.precedence == highest.c.precedence)
-        )
-        for model_id, count, version in session.execute(query):
-            counts[model_id], latest[model_id] = count, version
-        production.update(
-            session.execute(
-                sa.select(table.model_id, table.version).where(
-                    table.model_id.in_(ids), table.stage == ModelStage.PRODUCTION.value
-                )
-            )
-            .tuples()
-            .all()
-        )
-        for model_id, alias, version in session.execute(
-            sa.select(ModelAliasRow.model_id, ModelAliasRow.alias, table.version)
-            .join(table, table.id == ModelAliasRow.version_id)
-            .where(ModelAliasRow.model_id.in_(ids))
-            .order_by(ModelAliasRow.alias)
-        ):
-            aliases.setdefault(model_id, {})[alias] = version
-    return [
-        RegisteredModel(
-            name=row.name,
-            description=row.description,
-            owner=row.owner,
-            tags=dict(row.tags),
-            n_versions=counts.get(row.id, 0),
-            latest_version=latest.get(row.id),
-            production_version=production.get(row.id),
-            aliases=aliases.get(row.id, {}),
-            gates=dict(row.gates),
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-        )
-        for row in rows
-    ]
-
-
-def _to_event(row: StageEventRow, name: str, versions: Mapping[int, str]) -> StageEvent:
-    return StageEvent(
-        sequence=row.id,
-        name=name,
-        version=versions[row.version_id],
-        kind=row.kind,
-        from_stage=None if row.from_stage is None else ModelStage(row.from_stage),
-        to_stage=ModelStage(row.to_stage),
-        at=row.at,
-        actor=row.actor,
-        reason=row.reason,
-        evidence=dict(row.evidence),
-        displaced=None if row.displaced_id is None else versions[row.displaced_id],
-    )
-
-
-# -- private: searching ------------------------------------------------------------------------------
-
-
-def _conditions(
-    text: str | None,
-    name: str | None,
-    stage: ModelStage | str | None,
-    model_type: ModelType | str | None,
-    tags: Mapping[str, str | None] | None,
-    metrics: Mapping[str, float | str | tuple[str, float]] | None,
-    owner: str | None,
-    run_id: str | None,
-) -> list[sa.ColumnElement[bool]]:
-    row = ModelVersionRow
-    found: list[sa.ColumnElement[bool]] = []
-    if text is not None and text != "":
-        # Bytewise lower case of A-Z on both sides: what both databases agree on.
-        wanted = check_text(text, "text", 1_000).translate(_ASCII_LOWER)
-        part = sa.func.lower
-        tag = sa.exists().where(
-            ModelTagRow.version_id == row.id, part(ModelTagRow.value).contains(wanted, autoescape=True)
-        )
-        found.append(
-            sa.or_(
-                part(ModelRow.name).contains(wanted, autoescape=True),
-                part(row.version).contains(wanted, autoescape=True),
-                part(row.description).contains(wanted, autoescape=True),
-                tag,
-            )
-        )
-    if name is not None:
-        found.append(ModelRow.name == check_name(name, "model name"))
-    if stage is not None:
-        found.append(row.stage == ModelStage(stage).value)
-    if model_type is not None:
-        found.append(row.model_type == ModelType(model_type).value)
-    for key, value in (tags or {}).items():
-        match = [ModelTagRow.version_id == row.id, ModelTagRow.key == check_key(key, "tag")]
-        if value is not None:
-            match.append(ModelTagRow.value == check_text(value, f"tag {key!r}", 10_000))
-        found.append(sa.exists().where(*match))
-    for key, condition in (metrics or {}).items():
-        operator, number = _to_condition(key, condition)
-        column = ModelMetricRow.value
-        comparison = {
-            ">=": column >= number,
-            "<=": column <= number,
-            ">": column > number,
-            "<": column < number,
-            "==": column == number,
-            "!=": column != number,
-        }[operator]
-        found.append(
-            row.id.in_(
-                sa.select(ModelMetricRow.version_id).where(ModelMetricRow.key == check_key(key, "metric"), comparison)
-            )
-        )
-    if owner is not None:
-        wanted = check_text(owner, "owner", 255)
-        found.append(sa.func.coalesce(row.owner, ModelRow.owner) == wanted)
-    if run_id is not None:
-        wanted = check_text(run_id, "run_id", 255)
-        found.append(row.run_id == sa.select(RunRow.id).where(RunRow.uid == wanted).scalar_subquery())
-    return found
-
-
-_ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
-
-
-def _to_condition(key: str, condition: float | str | tuple[str, float]) -> tuple[str, float]:
-    """Return (operator, number) from 0.9, ">= 0.9" or (">=", 0.9)."""
-    field = f"condition on metric {shorten(key, 60)}"
-    if isinstance(condition, str):
-        for operator in _OPERATORS:
-            if condition.strip().startswith(operator):
-                try:
-                    return operator, to_float(float(condition.strip()[len(operator) :]), field, finite=False)
-                except ValueError:
-                    break
-        raise InvalidValueError(f"{field} must read like '>= 0.9', got {shorten(condition)}")
-    if isinstance(condition, tuple | list):
-        if len(condition) != 2 or condition[0] not in _OPERATORS:
-            raise InvalidValueError(f"{field} must be like ('>=', 0.9), got {shorten(condition)}")
-        return condition[0], to_float(condition[1], field, finite=False)
-    return ">=", to_float(condition, field, finite=False)
-
-
-def _ordered(query: sa.Select[Any], order_by: str, descending: bool) -> sa.Select[Any]:
-    if not isinstance(order_by, str):
-        raise InvalidTypeError(f"order_by must be text, got {type(order_by).__name__}")
-    row = ModelVersionRow
-    columns: dict[str, list[Any]] = {
-        "created_at": [row.created_at],
-        "name": [ModelRow.name, row.precedence],
-        "version": [row.precedence],
-        "stage": [row.stage],
-        "size_bytes": [row.size_bytes],
-    }
-    if order_by.startswith("metrics."):
-        key = check_key(order_by.removeprefix("metrics."), "metric")
-        query = query.outerjoin(
-            ModelMetricRow, sa.and_(ModelMetricRow.version_id == row.id, ModelMetricRow.key == key)
-        ).order_by(ModelMetricRow.value.is_(None))
-        chosen: list[Any] = [ModelMetricRow.value]
-    elif order_by in columns:
-        chosen = columns[order_by]
-    else:
-        raise InvalidValueError(
-            f"order_by must be one of {', '.join(map(repr, columns))} or 'metrics.<metric>', got {shorten(order_by)}"
-        )
-    # The id makes pages disjoint where values are equal.
-    return query.order_by(*(column.desc() if descending else column.asc() for column in [*chosen, row.id]))
-
-
-_FRAME_FIELDS = (
-    "model_id",
-    "name",
-    "version",
-    "model_type",
-    "stage",
-    "aliases",
-    "owner",
-    "description",
-    "created_at",
-    "created_by",
-    "size_bytes",
-    "serializer",
-    "run_id",
-)
-
-
-def _versions_to_frame(versions: Sequence[ModelVersion], total: int) -> pd.DataFrame:
-    import pandas as pd
-
-    columns: dict[str, list[Any]] = {
-        field: [_to_cell(getattr(version, field)) for version in versions] for field in _FRAME_FIELDS
-    }
-    for prefix, field in (("metrics", "performance_metrics"), ("params", "hyperparameters"), ("tags", "tags")):
-        keys = dict.fromkeys(key for version in versions for key in getattr(version, field))
-        for key in keys:
-            columns[f"{prefix}.{key}"] = [getattr(version, field).get(key) for version in versions]
-    frame = pd.DataFrame(columns)
-    frame["created_at"] = pd.to_datetime(frame["created_at"], utc=True)
-    for column in frame.columns:
-        if column.startswith("metrics."):
-            frame[column] = frame[column].astype("float64")
-    frame.attrs["total"] = total
-    return frame
-
-
-def _to_cell(value: Any) -> Any:
-    if isinstance(value, ModelStage | ModelType):
-        return value.value
-    return ", ".join(value) if isinstance(value, tuple) else value

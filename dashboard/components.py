@@ -28,11 +28,11 @@ from values import new_id
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+
     from ab_testing import ABTestingFramework
+    from experiment_tracking import ExperimentTracking
     from model_monitoring import ModelMonitoring
     from model_registry import ModelRegistryManager
-
-    from experiment_tracking import ExperimentTracking
 
 __all__ = [
     "ICON",
@@ -52,6 +52,7 @@ __all__ = [
     "in_url",
     "jump",
     "jump_button",
+    "jump_next",
     "kpis",
     "note",
     "open_app",
@@ -86,6 +87,7 @@ ROW_PIXELS, HEADER_PIXELS = 35, 38
 ICON = (Path(__file__).parent / "icon.svg").read_text(encoding="utf-8")  # an icon by name is fetched from another host
 
 _URL_VALUES, _URL_WRITTEN = "url.values", "url.written"
+_JUMP = "url.jump"
 _DIALOG = "ui.dialog"
 _FLASH = "ui.flash"
 _TOKEN = "ui.token"  # noqa: S105 - a change token, not a secret
@@ -261,6 +263,8 @@ def sync_url() -> None:
     """Take over what the address bar says, if the reader changed it (a link, a reload, Back). Runs before the tabs."""
     state = st.session_state
     values: dict[str, list[str]] = state.setdefault(_URL_VALUES, {})
+    if _JUMP in state:
+        jump(*state.pop(_JUMP))
     current = {name: st.query_params.get_all(name) for name in st.query_params}
     if current == state.get(_URL_WRITTEN):
         return
@@ -349,6 +353,11 @@ def jump(tab: str, name: str | None = None, ids: Sequence[str] = (), widgets: Ma
     for key, value in (widgets or {}).items():
         _set_url_value(key, [] if value is None else _encode(value))
     _write_url()
+
+
+def jump_next(tab: str, name: str, ids: Sequence[str]) -> None:
+    """Open a tab at the next run of the script. For code that runs after the tabs were drawn, such as in a dialog."""
+    st.session_state[_JUMP] = (tab, name, list(ids))
 
 
 def jump_button(label: str, key: str, tab: str, name: str, ids: Sequence[str], *, help: str | None = None) -> None:  # noqa: A002
@@ -532,9 +541,7 @@ def page(total: int, key: str, *, rows: int = PAGE_ROWS) -> None:
 
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button("Previous", key=f"{key}.previous", disabled=current == 0, on_click=turn, args=(-1,))
-        st.caption(
-            f"Rows {current * rows + 1:,} to {min(total, (current + 1) * rows):,} of {total:,}", width="content"
-        )
+        st.caption(f"Rows {current * rows + 1:,} to {min(total, (current + 1) * rows):,} of {total:,}", width="content")
         st.button("Next", key=f"{key}.next", disabled=current == pages - 1, on_click=turn, args=(1,))
 
 

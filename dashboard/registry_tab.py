@@ -1,15 +1,424 @@
-"""Placeholder."""
+"""The Registry tab: find versions, look into one, compare several, register, promote, roll back, delete and restore.
+
+`build_view` reads what one screen shows; `render` draws it. One selected version opens its details
+(`dashboard.registry_details`), two to five of one model are compared.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
 import streamlit as st
 
+import chain
 from dashboard import components as ui
+from dashboard import formats
 
-__all__ = ["render"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from model_registry import ModelComparison, ModelRegistryManager, ModelVersion, RegisteredModel
+
+__all__ = ["Choices", "RegistryView", "build_view", "comparison_frame", "render"]
+
+TAB = "registry"
+STAGES = ("Production", "Staging", "Development", "Archived")
+STAGE_MARKS = {
+    "Production": "★ Production",
+    "Staging": "◐ Staging",
+    "Development": "○ Development",
+    "Archived": "▫ Archived",
+}
+ALL_OWNERS = "All owners"
+ALL_MODELS = "All models"
+SHOWN = ("Active", "Deleted")
+STALE_DAYS = 90  # a Production version older than this is worth a look
+MAX_METRICS = 4  # metric columns: those that most of the rows have
+MAX_COMPARED = 5
+MAX_SPARKLINES = 20  # models whose recorded performance is read for the table
+
+EMPTY = (
+    "**Every model your team trains can be kept here**, with its versions, metrics, files and history: who put what into "
+    "Production, when and why, and a way back."
+)
+SNIPPET = """
+from model_registry import ModelRegistryManager
+ModelRegistryManager().register_model(
+    model=trained_model, name="sentiment-classifier", version="1.0.0",
+    performance_metrics={"accuracy": 0.92, "f1": 0.89})
+"""
+
+
+# -- the view ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the reader chose.
+
+    Attributes
+    ----------
+    text : str
+        Part of a name, version, description or tag.
+    model, stage, owner : str or None
+        None is all of them.
+    shown : {"Active", "Deleted"}
+    offset, limit : int
+    selected : tuple of str
+        Ids of versions.
+    """
+
+    text: str = ""
+    model: str | None = None
+    stage: str | None = None
+    owner: str | None = None
+    shown: str = "Active"
+    offset: int = 0
+    limit: int = ui.PAGE_ROWS
+    selected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryView:
+    """What one screen shows.
+
+    Attributes
+    ----------
+    kpis : tuple of (label, value, meaning)
+    models : tuple of RegisteredModel
+    owners : tuple of str
+    n_all, n_found : int
+        Versions that are not deleted, and those that match.
+    frame : DataFrame
+        A row a version.
+    ids : tuple of str
+        The version of each row.
+    stages : dict of int
+        Versions by stage, on this page.
+    versions : tuple of ModelVersion
+        The selected ones, as they are now.
+    missing : int
+        Selected versions that do not exist.
+    """
+
+    kpis: tuple[tuple[str, str, str], ...]
+    models: tuple[RegisteredModel, ...]
+    owners: tuple[str, ...]
+    n_all: int
+    n_found: int
+    frame: pd.DataFrame
+    ids: tuple[str, ...]
+    stages: dict[str, int] = field(default_factory=dict)
+    versions: tuple[ModelVersion, ...] = ()
+    missing: int = 0
+
+
+def build_view(
+    registry: ModelRegistryManager, choices: Choices, deleted: Sequence[str] = (), *, now: datetime | None = None
+) -> RegistryView:
+    """Read what the tab shows for these choices; `deleted` holds the ids to list when deleted ones are shown."""
+    import pandas as pd
+
+    models = tuple(registry.list_models())
+    n_all = sum(model.n_versions for model in models)
+    if choices.shown == "Deleted":
+        records = [
+            v for v in (registry.find_version_by_id(i) for i in deleted) if v is not None and _matches(v, choices)
+        ]
+        n_found, rows = len(records), _rows_of_records(records[choices.offset : choices.offset + choices.limit])
+    else:
+        found = _search(registry, choices)
+        n_found, rows = int(found.attrs.get("total", len(found))), found
+    ids = tuple(str(i) for i in rows["model_id"]) if len(rows) else ()
+    selected = [registry.find_version_by_id(i) for i in choices.selected[:MAX_COMPARED]]
+    owners = sorted({model.owner for model in models if model.owner})
+    return RegistryView(
+        kpis=_kpis(registry, models, n_all, now or datetime.now(UTC)),
+        models=models,
+        owners=tuple(owners),
+        n_all=n_all,
+        n_found=n_found,
+        frame=_frame(registry, rows) if len(rows) else pd.DataFrame(),
+        ids=ids,
+        stages={stage: int((rows["stage"].astype(str) == stage).sum()) for stage in STAGES} if len(rows) else {},
+        versions=tuple(v for v in selected if v is not None),
+        missing=sum(v is None for v in selected),
+    )
+
+
+def _search(registry: ModelRegistryManager, choices: Choices) -> pd.DataFrame:
+    def page(offset: int) -> pd.DataFrame:
+        return registry.search(
+            choices.text or None,
+            name=choices.model,
+            stage=choices.stage,
+            owner=choices.owner,
+            limit=choices.limit,
+            offset=offset,
+        )
+
+    found = page(choices.offset)
+    return page(0) if not len(found) and choices.offset else found
+
+
+def _matches(version: ModelVersion, choices: Choices) -> bool:
+    words = f"{version.name} {version.version} {version.description}".lower()
+    return (
+        choices.text.lower() in words
+        and choices.model in {None, version.name}
+        and choices.stage in {None, version.stage.value}
+        and choices.owner in {None, version.owner}
+    )
+
+
+def _rows_of_records(versions: Sequence[ModelVersion]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [
+        {
+            "model_id": v.model_id, "name": v.name, "version": v.version, "stage": v.stage.value, "aliases": v.aliases,
+            "model_type": v.model_type.value, "owner": v.owner, "created_at": v.created_at, "size_bytes": v.size_bytes,
+            **{f"metrics.{key}": value for key, value in v.performance_metrics.items()},
+        }
+        for v in versions
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _frame(registry: ModelRegistryManager, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the table: name, version, stage, the most common metrics, the recorded course, type, owner, size, date."""
+    import pandas as pd
+
+    metrics = [column for column in rows.columns if column.startswith("metrics.")]
+    metrics.sort(key=lambda column: -int(rows[column].notna().sum()))
+    data: dict[str, Any] = {
+        "Model": rows["name"].astype(str),
+        "Version": rows["version"].astype(str),
+        "Stage": rows["stage"].astype(str).map(lambda stage: STAGE_MARKS.get(stage, stage)),
+    }
+    for column in metrics[:MAX_METRICS]:
+        data[column] = pd.to_numeric(rows[column], errors="coerce").astype("float64")
+    if metrics:
+        courses = _courses(registry, rows, metrics[0].removeprefix("metrics."))
+        if any(courses):
+            data["Recorded since"] = courses
+    aliases = rows["aliases"].map(
+        lambda names: ", ".join(names) if isinstance(names, list | tuple) else str(names or "")
+    )
+    if (aliases != "").any():
+        data["Aliases"] = aliases
+    data["Type"] = rows["model_type"].astype(str).str.replace("_", " ")
+    data["Owner"] = rows["owner"].map(lambda owner: owner if isinstance(owner, str) else "")
+    data["Size"] = rows["size_bytes"].map(formats.size)
+    data["Registered (UTC)"] = pd.to_datetime(rows["created_at"], utc=True)
+    return pd.DataFrame(data)
+
+
+def _courses(registry: ModelRegistryManager, rows: pd.DataFrame, metric: str) -> list[list[float]]:
+    """Return the recorded values of a metric for each row, oldest first; empty where nothing was recorded."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for name in list(dict.fromkeys(rows["name"]))[:MAX_SPARKLINES]:
+        history = registry.performance_history(str(name), metric=metric)
+        for version, group in history.groupby("version"):
+            course = [float(v) for v in group["value"].tail(60) if v == v and abs(v) != float("inf")]
+            if len(course) > 1:
+                values[str(name), str(version)] = course
+    return [values.get((str(n), str(v)), []) for n, v in zip(rows["name"], rows["version"], strict=True)]
+
+
+def _kpis(
+    registry: ModelRegistryManager, models: Sequence[RegisteredModel], n_all: int, now: datetime
+) -> tuple[tuple[str, str, str], ...]:
+    n_production = sum(model.production_version is not None for model in models)
+    oldest = registry.search(stage="Production", order_by="created_at", descending=False, limit=1_000)
+    stale = 0
+    if len(oldest):
+        stale = sum(1 for at in oldest["created_at"] if now - at > timedelta(days=STALE_DAYS))
+    return (
+        ("Models", formats.whole(len(models)), "Names that versions share"),
+        ("Versions", formats.whole(n_all), "Versions that are not deleted"),
+        ("In Production", formats.whole(n_production), "Models with a version in Production; each has at most one"),
+        ("Stale", formats.whole(stale), f"Production versions registered more than {STALE_DAYS} days ago"),
+    )
+
+
+def comparison_frame(comparison: ModelComparison) -> pd.DataFrame:
+    """Return what differs between versions as a table: a row a metric or property, a column a version."""
+    import pandas as pd
+
+    versions = [version.version for version in comparison.versions]
+    marks = {"better": "▲ better", "worse": "▼ worse", "same": "= same", "unknown": ""}
+    rows: list[list[str]] = []
+    for metric in dict.fromkeys(item.metric for item in comparison.metrics):
+        items = {item.version: item for item in comparison.metrics if item.metric == metric}
+        first = next(iter(items.values()))
+        cells = [formats.number(first.baseline)]
+        for version in versions[1:]:
+            item = items[version]
+            change = "" if item.change is None else f" ({formats.signed(item.change)}) {marks[item.direction]}"
+            cells.append(f"{formats.number(item.value)}{change}".strip())
+        rows.append(["metric", metric, *cells])
+    groups = (
+        ("hyperparameter", comparison.hyperparameters), ("dependency", comparison.dependencies),
+        ("signature", comparison.signature), ("property", comparison.properties),
+    )  # fmt: skip
+    for kind, changes in groups:
+        for key in dict.fromkeys(change.key for change in changes):
+            of_key = [change for change in changes if change.key == key]
+            baseline = of_key[0].baseline
+            by_version = {change.version: change.value for change in of_key}
+            cells = [formats.value_text(by_version.get(v, baseline)) for v in versions[1:]]
+            rows.append([kind, key, formats.value_text(baseline), *cells])
+    sizes = [comparison.size_change_bytes.get(version, 0) for version in versions[1:]]
+    if any(sizes):
+        rows.append(["property", "size", *(formats.size(version.size_bytes) for version in comparison.versions)])
+    return pd.DataFrame(rows, columns=["kind", "key", *versions])
+
+
+# -- drawing -----------------------------------------------------------------------------------------
 
 
 def render(app: ui.App) -> None:
     """Draw the tab."""
-    ui.empty_state(app, "What you write appears here.", "from x import y", key="registry.load_examples")
-    st.text_input("Search", **ui.in_url("registry.search", default=""))
+    from dashboard import registry_details as details
+
+    with ui.errors("Registry"):
+        numbers = st.container()
+        models = app.registry.list_models(limit=1)
+        if not models:
+            ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
+            details.register_form(app)
+        else:
+            choices = _choose(app)
+            deleted = chain.deleted_version_ids(app.database) if choices.shown == "Deleted" else []
+            view = build_view(app.registry, choices, deleted)
+            with numbers:
+                ui.kpis(view.kpis)
+            _draw_table(app, view, choices)
+            if view.missing:
+                ui.note("A selected version no longer exists.")
+            if len(view.versions) == 1:
+                details.render_version(app, view.versions[0])
+            elif len(view.versions) > 1:
+                _draw_comparison(app, view.versions)
+            elif view.ids:
+                ui.note("Select one version for its details, two to five of one model to compare them.")
+            details.register_form(app)
+            if not view.versions and view.ids:
+                _draw_overview(app, view, choices)
+    details.dialogs(app)
+
+
+def _choose(app: ui.App) -> Choices:
+    everything = app.registry.list_models()
+    names = [ALL_MODELS, *(model.name for model in everything)]
+    owners = [ALL_OWNERS, *sorted({model.owner for model in everything if model.owner})]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        text = st.text_input(
+            "Search", placeholder="Name, version, description or tag", **ui.in_url(f"{TAB}.search", default="")
+        )
+        model = st.selectbox("Model", names, width=220, **ui.in_url(f"{TAB}.model", default=ALL_MODELS, options=names))
+        if len(owners) > 1:
+            owner = st.selectbox(
+                "Owner", owners, width=160, **ui.in_url(f"{TAB}.owner", default=ALL_OWNERS, options=owners)
+            )
+        else:
+            owner = ALL_OWNERS
+        stage = st.pills("Stage", STAGES, **ui.in_url(f"{TAB}.stage", default=None, options=[*STAGES, None]))
+        shown = st.segmented_control(
+            "Show", SHOWN, required=True, **ui.in_url(f"{TAB}.shown", default="Active", options=SHOWN)
+        )
+    return Choices(
+        text=text or "",
+        model=None if model == ALL_MODELS else model,
+        stage=stage,
+        owner=None if owner == ALL_OWNERS else owner,
+        shown=shown or "Active",
+        offset=ui.page_offset(f"{TAB}.page"),
+        selected=tuple(ui.selected("version")),
+    )
+
+
+def _draw_table(app: ui.App, view: RegistryView, choices: Choices) -> None:
+    from dashboard import registry_details as details
+
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(f"**{formats.count_of(view.n_found, max(view.n_all, view.n_found), 'version')}**", width="stretch")
+        if view.versions:
+            st.button(
+                "Clear selection", key=f"{TAB}.clear", on_click=ui.select, args=("version", []), icon=":material/close:"
+            )
+            details.selection_buttons(app, view.versions)
+        ui.csv_download(lambda: _export(app, choices), "versions.csv", key=f"{TAB}.csv")
+    if not view.ids:
+        ui.note("No version matches. Change the search, or show deleted ones.")
+        return
+    config: dict[str, Any] = {
+        "Model": st.column_config.TextColumn(pinned=True, width="medium"),
+        "Version": st.column_config.TextColumn(pinned=True, width="small"),
+        "Recorded since": st.column_config.LineChartColumn(help="The course of the first metric since registration"),
+        "Registered (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
+    }
+    for column in view.frame.columns:
+        if column.startswith("metrics."):
+            config[column] = st.column_config.NumberColumn(
+                column.removeprefix("metrics."), format=formats.column_format(view.frame[column].tolist())
+            )
+    ui.table(view.frame, view.ids, key=f"{TAB}.table", name="version", alt="Model versions", columns=config)
+    ui.page(view.n_found, key=f"{TAB}.page")
+
+
+def _export(app: ui.App, choices: Choices) -> pd.DataFrame:
+    """Return every version that matches, with all its metrics, hyperparameters and tags."""
+    import pandas as pd
+
+    if choices.shown == "Deleted":
+        return build_view(app.registry, choices, chain.deleted_version_ids(app.database)).frame
+    parts, offset = [], 0
+    while True:
+        part = app.registry.search(
+            choices.text or None,
+            name=choices.model,
+            stage=choices.stage,
+            owner=choices.owner,
+            limit=1_000,
+            offset=offset,
+        )
+        parts.append(part)
+        offset += len(part)
+        if not len(part) or offset >= int(part.attrs.get("total", 0)):
+            return pd.concat(parts, ignore_index=True)
+
+
+def _draw_comparison(app: ui.App, versions: Sequence[ModelVersion]) -> None:
+    names = {version.name for version in versions}
+    with st.container(border=True):
+        if len(names) > 1:
+            ui.note("Versions of one model can be compared; the selection has versions of several.")
+            return
+        if any(version.deleted_at for version in versions):
+            ui.note("Deleted versions are not compared; restore them first.")
+            return
+        comparison = app.registry.compare_models(versions[0].name, *(version.version for version in versions))
+        first = formats.markdown(versions[0].version)
+        st.markdown(f"#### {formats.markdown(versions[0].name)}: {len(versions)} versions compared with {first}")
+        frame = comparison_frame(comparison)
+        if frame.empty:
+            ui.note("These versions do not differ in metrics, hyperparameters, dependencies or signature.")
+            return
+        st.dataframe(frame, hide_index=True, key=f"{TAB}.comparison", alt="What differs between the versions")
+        if comparison.metrics:
+            ui.chart(app, comparison.plot(), key=f"{TAB}.comparison_chart")
+
+
+def _draw_overview(app: ui.App, view: RegistryView, choices: Choices) -> None:
+    """Draw what a model's history looks like: which version was in Production when."""
+    if choices.model is None and len(view.models) != 1:
+        return
+    from dashboard import registry_details as details
+
+    name = choices.model or view.models[0].name
+    details.render_history(app, name)

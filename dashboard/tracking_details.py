@@ -82,12 +82,16 @@ def render_run(app: ui.App, run: Run) -> None:
                 st.dataframe(values_frame(dict(run.tags), "tag"), hide_index=True, key=f"{TAB}.run_tags", alt="Tags")
         with right:
             if run.params:
-                st.dataframe(values_frame(dict(run.params), "param"), hide_index=True, key=f"{TAB}.run_params", alt="Params")
+                st.dataframe(
+                    values_frame(dict(run.params), "param"), hide_index=True, key=f"{TAB}.run_params", alt="Params"
+                )
             else:
                 ui.note("No params were logged.")
         _draw_artifacts(app, run)
         if run.environment:
-            with st.expander("Environment: code, packages, hardware", key=f"{TAB}.environment", on_change="rerun") as box:
+            with st.expander(
+                "Environment: code, packages, hardware", key=f"{TAB}.environment", on_change="rerun"
+            ) as box:
                 if box.open:
                     flat = {key: value for key, value in run.environment.items() if key != "packages"}
                     st.dataframe(values_frame(flat, "property"), hide_index=True, key=f"{TAB}.env", alt="Environment")
@@ -108,7 +112,9 @@ def _draw_links(app: ui.App, run: Run) -> None:
                 on_click=ui.select, args=("run", [run.parent_run_id]),
             )  # fmt: skip
         for link in links:
-            ui.jump_button(formats.markdown(link.label), f"{TAB}.link.{link.kind}.{link.id}", link.tab, link.url_name, [link.id])
+            ui.jump_button(
+                formats.markdown(link.label), f"{TAB}.link.{link.kind}.{link.id}", link.tab, link.url_name, [link.id]
+            )
         if not links:
             ui.note("No model is registered from this run yet.")
 
@@ -126,10 +132,21 @@ def _draw_artifacts(app: ui.App, run: Run) -> None:
         [(a.path, a.kind, formats.size(a.size_bytes), formats.instant(a.created_at)) for a in artifacts],
         columns=["path", "kind", "size", "logged"],
     )
-    st.dataframe(frame, hide_index=True, key=f"{TAB}.artifacts", alt="Files of the run", height="content" if len(paths) < 8 else 300)
+    st.dataframe(
+        frame,
+        hide_index=True,
+        key=f"{TAB}.artifacts",
+        alt="Files of the run",
+        height="content" if len(paths) < 8 else 300,
+    )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         path = st.selectbox(
-            "Open a file", paths, index=None, key=f"{TAB}.artifact.{run.run_id}", placeholder="Choose a file", persist_state="page"
+            "Open a file",
+            paths,
+            index=None,
+            key=f"{TAB}.artifact.{run.run_id}",
+            placeholder="Choose a file",
+            persist_state="page",
         )
         artifact = next((a for a in artifacts if a.path == path), None)
         if artifact is not None and artifact.size_bytes <= MAX_DOWNLOAD_BYTES:
@@ -317,7 +334,9 @@ def _register_dialog(app: ui.App, run_id: str) -> None:
         )
         kind = st.selectbox("Type", chain.model_types(), key=f"{TAB}.register.type")
         stage = st.segmented_control("Stage", STAGES, default=STAGES[0], required=True, key=f"{TAB}.register.stage")
-        ui.note(f"Carries over {formats.plural(len(run.params), 'param')} and {formats.plural(len(run.metrics), 'metric')}.")
+        ui.note(
+            f"Carries over {formats.plural(len(run.params), 'param')} and {formats.plural(len(run.metrics), 'metric')}."
+        )
         if st.button("Register", type="primary", key=f"{TAB}.register.confirm"):
             ui.act(
                 app,
@@ -332,8 +351,12 @@ def _register_dialog(app: ui.App, run_id: str) -> None:
 
 @st.dialog("Import from MLflow", on_dismiss=ui.close_dialog)
 def _import_dialog(app: ui.App) -> None:
-    st.write("Brings over experiments, runs, params, whole metric histories, tags and files. Doing it again adds nothing twice.")
-    source = st.text_input("Folder or database of MLflow", key=f"{TAB}.import.source", placeholder="./mlruns or sqlite:///mlflow.db")
+    st.write(
+        "Brings over experiments, runs, params, whole metric histories, tags and files. Doing it again adds nothing twice."
+    )
+    source = st.text_input(
+        "Folder or database of MLflow", key=f"{TAB}.import.source", placeholder="./mlruns or sqlite:///mlflow.db"
+    )
     if st.button("Import", type="primary", key=f"{TAB}.import.confirm", disabled=not source):
         with st.spinner("Importing"):
             ui.act(

@@ -35,7 +35,16 @@ MAX_CURVES = 10  # runs drawn at once
 MAX_POINTS = 1_500  # points drawn a run and metric; extremes are kept
 MAX_SELECTED = 50  # runs that are read one by one for the comparison
 STATUS_TEXT = {"running": "▶ running", "finished": "✓ finished", "failed": "✗ failed", "killed": "■ killed"}
-_MAIN_METRICS = ("accuracy", "f1", "auc", "r2", "score", "loss", "rmse", "mae")  # first guess of what a run is judged by
+_MAIN_METRICS = (
+    "accuracy",
+    "f1",
+    "auc",
+    "r2",
+    "score",
+    "loss",
+    "rmse",
+    "mae",
+)  # first guess of what a run is judged by
 
 EMPTY = (
     "**Every training run appears here**, with its params, the course of its metrics and its files: sort and filter a "
@@ -174,7 +183,9 @@ def build_view(tracking: ExperimentTracking, choices: Choices) -> TrackingView:
         data["experiment"] = found["experiment"]
     data["status"] = found["status"].map(lambda status: STATUS_TEXT.get(str(status), str(status)))
     for column in shown:
-        data[column] = tidy_column(found[column]) if column in found else pd.Series([None] * len(found), dtype="float64")
+        data[column] = (
+            tidy_column(found[column]) if column in found else pd.Series([None] * len(found), dtype="float64")
+        )
     data["started_at"] = pd.to_datetime(found["started_at"], utc=True)
     data["duration"] = found["duration_seconds"].map(formats.duration)
     runs, missing = _read_runs(tracking, choices.selected[:MAX_SELECTED])
@@ -208,7 +219,10 @@ def _shown_columns(columns: Sequence[str], chosen: Sequence[str] | None) -> tupl
 def _labels(columns: Sequence[str]) -> dict[str, str]:
     """Return headings: the bare key, unless a metric and a param share it."""
     bare = [column.partition(".")[2] for column in columns]
-    return {c: key if bare.count(key) == 1 else f"{key} ({c.partition('.')[0][:-1]})" for c, key in zip(columns, bare, strict=True)}
+    return {
+        c: key if bare.count(key) == 1 else f"{key} ({c.partition('.')[0][:-1]})"
+        for c, key in zip(columns, bare, strict=True)
+    }
 
 
 def tidy_column(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -220,7 +234,9 @@ def tidy_column(column: pd.Series[Any]) -> pd.Series[Any]:
     present = [value for value in column if value is not None and value == value]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
         return pd.to_numeric(column, errors="coerce").astype("float64")
-    return column.map(lambda value: None if value is None or value != value else formats.value_text(value)).astype("object")
+    return column.map(lambda value: None if value is None or value != value else formats.value_text(value)).astype(
+        "object"
+    )
 
 
 def _with_values(
@@ -313,7 +329,11 @@ def differences_frame(runs: Sequence[Run]) -> pd.DataFrame:
         same = sum(1 for other in runs[: len(names)] if other.name == run.name)
         names.append(run.name if not same else f"{run.name} ({same + 1})")
     rows = [
-        [d.key, d.kind, *(formats.number(v) if d.kind.startswith("metric") else formats.value_text(v) for v in d.values)]
+        [
+            d.key,
+            d.kind,
+            *(formats.number(v) if d.kind.startswith("metric") else formats.value_text(v) for v in d.values),
+        ]
         for d in differences(runs)
     ]
     return pd.DataFrame(rows, columns=["key", "kind", *names])
@@ -506,7 +526,10 @@ def _draw_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> No
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         default = [m for m in [main_metric(metrics)] if m]
         chosen = st.multiselect(
-            "Metrics", metrics, max_selections=4, **ui.in_url(f"{TAB}.metrics", default=default, options=metrics, many=True)
+            "Metrics",
+            metrics,
+            max_selections=4,
+            **ui.in_url(f"{TAB}.metrics", default=default, options=metrics, many=True),
         )
         axis = st.segmented_control(
             "Horizontal axis", list(X_AXES), required=True,
@@ -523,27 +546,34 @@ def _draw_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> No
     if not chosen:
         ui.note("Choose a metric.")
         return
-    from charts.tracking import plot_curves
+    from charts.runs import plot_curves
 
     history = app.tracking.metric_history([run.run_id for run in drawn], list(chosen), max_points=MAX_POINTS)
     names = {run.run_id: run.name for run in drawn}
     for metric in chosen:
         figure = plot_curves(
-            history[history["metric"] == metric], metric, names=names, x=X_AXES[axis or "Step"], smoothing=smoothing, log_y=log_y
+            history[history["metric"] == metric],
+            metric,
+            names=names,
+            x=X_AXES[axis or "Step"],
+            smoothing=smoothing,
+            log_y=log_y,
         )
         ui.chart(app, figure, key=f"{TAB}.curve.{metric}")
 
 
 def _draw_parallel(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> None:
-    from charts.tracking import plot_parallel
+    from charts.runs import plot_parallel
 
     ui.chart(app, plot_parallel(runs, main_metric(metrics)), key=f"{TAB}.parallel_chart")
 
 
 def _draw_scatter(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> None:
-    from charts.tracking import plot_scatter
+    from charts.runs import plot_scatter
 
-    numeric = sorted({k for run in runs for k, v in run.params.items() if isinstance(v, int | float) and not isinstance(v, bool)})
+    numeric = sorted(
+        {k for run in runs for k, v in run.params.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    )
     options = [f"params.{key}" for key in numeric] + [f"metrics.{key}" for key in metrics]
     main = f"metrics.{main_metric(metrics)}"
     with st.container(horizontal=True, gap="small"):

@@ -1,8 +1,8 @@
 """From logged points and a baseline to a `PerformanceDrift`: windows, violations, trend, gaps. No database.
 
-    >>> points = LoggedPoints.of([(0, 0.9, None), (86_400_000_000, 0.8, None)])
-    >>> len(points), points.counts is None
-    (2, True)
+>>> points = LoggedPoints.of([(0, 0.9, None), (86_400_000_000, 0.8, None)])
+>>> len(points), points.counts is None
+(2, True)
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from stats.performance_drift import (
     TREND_POINTS,
     Baseline,
     JudgedSeries,
+    chart_method,
+    estimate_baseline,
     estimate_trend,
     judge_series,
     metric_direction,
 )
 from stats.trend import pettitt
 
-__all__ = ["AUTOMATIC_POINTS", "LoggedPoints", "judge_metric", "to_baseline"]
+__all__ = ["AUTOMATIC_POINTS", "LoggedPoints", "baseline_of", "judge_metric", "to_baseline"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -328,3 +330,23 @@ def _gaps(times: IntArray, start: int) -> tuple[Gap, ...]:
         return ()
     wide = np.flatnonzero((spacing > GAP_FACTOR * usual) & (times[1:] > start))
     return tuple(Gap(start_at=instant(times[i]), end_at=instant(times[i + 1])) for i in wide)
+
+
+def baseline_of(
+    metric: str, points: LoggedPoints, source: str, method: str | None, *, created_at: datetime | None
+) -> BaselineRecord:
+    counts = points.complete_counts
+    chosen = method or chart_method(metric, points.values, counts)
+    found = estimate_baseline(points.values, counts, chosen)
+    return BaselineRecord(
+        method=found.method,
+        source=source,
+        n=found.n,
+        center=found.center,
+        sigma=found.sigma,
+        sigma_z=found.sigma_z,
+        start_at=instant(points.times[0]),
+        end_at=instant(points.times[-1]),
+        created_at=created_at,
+        autocorrelation=found.autocorrelation,
+    )

@@ -33,6 +33,7 @@ __all__ = [
     "ControlPoint",
     "DataDrift",
     "FeatureDrift",
+    "FeatureHistory",
     "Gap",
     "MetricSummary",
     "MonitoringReport",
@@ -485,6 +486,57 @@ class DataDrift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureHistory:
+    """The population stability index of every feature in every window of a period.
+
+    Attributes
+    ----------
+    name, version : str
+    bucket : {"hour", "day", "week", "month"}
+    features : tuple of str
+        The most drifted first.
+    windows : tuple of datetime
+        Starts of the windows, without holes.
+    psi : tuple of tuple of float or None
+        A row a feature, a column a window; None where nothing could be compared.
+    drifted : tuple of tuple of bool or None
+        Verdicts, adjusted across the features of the same window.
+    n_rows : tuple of int
+        Rows of each window.
+    """
+
+    name: str
+    version: str
+    bucket: str
+    features: tuple[str, ...]
+    windows: tuple[datetime, ...]
+    psi: tuple[tuple[float | None, ...], ...]
+    drifted: tuple[tuple[bool | None, ...], ...]
+    n_rows: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-safe values."""
+        return dict(to_plain(self))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for a feature and window: feature, at, psi, drifted, n_rows."""
+        import pandas as pd
+
+        rows = [
+            {"feature": feature, "at": at, "psi": self.psi[i][j], "drifted": self.drifted[i][j], "n_rows": self.n_rows[j]}
+            for i, feature in enumerate(self.features)
+            for j, at in enumerate(self.windows)
+        ]
+        return pd.DataFrame(rows, columns=["feature", "at", "psi", "drifted", "n_rows"])
+
+    def plot(self) -> go.Figure:
+        """Return the heat map, feature by window."""
+        from charts.monitoring import plot_psi_heatmap
+
+        return plot_psi_heatmap(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSummary:
     """One metric in a report.
 
@@ -609,7 +661,7 @@ class MonitoringReport:
         """
         from charts.monitoring_report import report_page
 
-        page = report_page(self, include_plotly=include_plotly)
+        page: str = report_page(self, include_plotly=include_plotly)
         if path is not None:
             Path(path).write_text(page, encoding="utf-8")
         return page

@@ -126,7 +126,9 @@ def objects_of(engine: sa.Engine) -> set[tuple[str, ...]]:
             rows = connection.exec_driver_sql(
                 "SELECT type, name, coalesce(sql, '') FROM sqlite_master WHERE type IN ('index', 'trigger')"
             ).fetchall()
-        return {(kind, name, re.sub(r"[\s\"]+", " ", text)) for kind, name, text in rows}
+            tables = connection.exec_driver_sql("SELECT name, wr, strict FROM pragma_table_list").fetchall()
+        objects = {(kind, name, re.sub(r"[\s\"]+", " ", text)) for kind, name, text in rows}
+        return objects | {(name, f"without rowid: {wr}, strict: {strict}") for name, wr, strict in tables}
     with engine.connect() as connection:
         indexes = connection.exec_driver_sql("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'")
         triggers = connection.exec_driver_sql(

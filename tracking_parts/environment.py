@@ -39,8 +39,12 @@ def capture_environment() -> dict[str, Any]:
         "packages" (version by name), "host" (name, user, system), "hardware" (CPUs, memory, GPUs). What cannot be found out
         is left out.
     """
-    git = _read_git(os.getcwd(), int(time.monotonic() / GIT_FRESH_SECONDS))
-    return {"git": git, **_read_process(), "packages": _list_packages(), "hardware": _read_hardware()}
+    return _capture(os.getcwd(), os.getpid(), int(time.monotonic() / GIT_FRESH_SECONDS))
+
+
+@functools.lru_cache(maxsize=2)
+def _capture(folder: str, _pid: int, _period: int) -> dict[str, Any]:
+    return {"git": _read_git(folder), **_read_process(), "packages": _list_packages(), "hardware": _read_hardware()}
 
 
 def _run(*command: str) -> str | None:
@@ -58,8 +62,7 @@ def _run(*command: str) -> str | None:
     return done.stdout.decode("utf-8", "replace").replace("\x00", "�") if done.returncode == 0 else None
 
 
-@functools.lru_cache(maxsize=4)
-def _read_git(folder: str, _period: int) -> dict[str, Any]:
+def _read_git(folder: str) -> dict[str, Any]:
     if not any((parent / ".git").exists() for parent in (Path(folder), *Path(folder).parents)):
         return {}
     status = _run("git", "-C", folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
@@ -184,7 +187,11 @@ def _started(pid: int) -> str | None:
 
 def identify_process() -> str:
     """Return a text that names this process among all processes there ever were on this machine."""
-    pid = os.getpid()
+    return _identify(os.getpid())
+
+
+@functools.lru_cache(maxsize=2)
+def _identify(pid: int) -> str:
     return f"{_machine()}|{pid}|{_started(pid) or ''}"
 
 

@@ -428,22 +428,22 @@ def _micros(column: Any) -> Any:
     return sa.type_coerce(column, sa.BigInteger)
 
 
-def read_runs(session: Session, numbers: Sequence[int]) -> list[Run]:
-    """Return whole records of runs, in the order of their numbers."""
+def read_runs(session: Session, numbers: Sequence[int], *, environment: bool = True) -> list[Run]:
+    """Return whole records of runs, in the order of their numbers; the environments only if asked for."""
     parent = sa.orm.aliased(RunRow)
     heads: dict[int, Any] = {}
     params: dict[int, dict[str, Any]] = {}
     tags: dict[int, dict[str, str]] = {}
     metrics: dict[int, dict[str, MetricSummary]] = {}
+    environments: dict[int | None, dict[str, Any]] = {}
     for part in _chunks(numbers):
-        for row, experiment, parent_uid, environment in session.execute(
-            sa.select(RunRow, TrackingExperimentRow.name, parent.uid, RunEnvironmentRow.data)
+        for row, experiment, parent_uid in session.execute(
+            sa.select(RunRow, TrackingExperimentRow.name, parent.uid)
             .join(TrackingExperimentRow, TrackingExperimentRow.id == RunRow.experiment_id)
             .outerjoin(parent, parent.id == RunRow.parent_id)
-            .outerjoin(RunEnvironmentRow, RunEnvironmentRow.id == RunRow.environment_id)
             .where(RunRow.id.in_(part))
         ):
-            heads[row.id] = (row, experiment, parent_uid, environment)
+            heads[row.id] = (row, experiment, parent_uid)
         for run, name, is_json, value in session.execute(
             sa.select(RunParamRow.run_id, RunKeyRow.name, RunParamRow.is_json, RunParamRow.value)
             .join(RunKeyRow, RunKeyRow.id == RunParamRow.key_id)
@@ -465,8 +465,18 @@ def read_runs(session: Session, numbers: Sequence[int]) -> list[Run]:
             .order_by(RunKeyRow.name)
         ):
             metrics.setdefault(summary.run_id, {})[name] = _to_summary(summary)
+    if environment:
+        used = sorted({row.environment_id for row, _, _ in heads.values() if row.environment_id is not None})
+        for some in _chunks(used):
+            environments.update(
+                session.execute(
+                    sa.select(RunEnvironmentRow.id, RunEnvironmentRow.data).where(RunEnvironmentRow.id.in_(some))
+                )
+                .tuples()
+                .all()
+            )
     return [
-        _to_run(*heads[number], params.get(number, {}), tags.get(number, {}), metrics.get(number, {}))
+        _to_run(*heads[number], environments.get(heads[number][0].environment_id), params.get(number, {}), tags.get(number, {}), metrics.get(number, {}))
         for number in numbers
         if number in heads
     ]

@@ -89,7 +89,7 @@ def _needed(package: str, what: str) -> ArtifactError:
     return ArtifactError(f"{what} needs the package {package}: install it with  pip install {package}")
 
 
-def dump_model(model: object, file: IO[bytes], serializer: str) -> None:
+def dump_model(model: object, file: IO[bytes] | io.RawIOBase, serializer: str) -> None:
     """Write a model into a file-like object.
 
     Raises
@@ -113,25 +113,25 @@ def dump_model(model: object, file: IO[bytes], serializer: str) -> None:
         ) from error
 
 
-def _dump_joblib(model: object, file: IO[bytes]) -> None:
+def _dump_joblib(model: object, file: Any) -> None:
     import joblib
 
     joblib.dump(model, file, protocol=PICKLE_PROTOCOL)
 
 
-def _dump_pickle(model: object, file: IO[bytes]) -> None:
+def _dump_pickle(model: object, file: Any) -> None:
     pickle.dump(model, file, protocol=PICKLE_PROTOCOL)
 
 
-def _dump_cloudpickle(model: object, file: IO[bytes]) -> None:
+def _dump_cloudpickle(model: object, file: Any) -> None:
     try:
-        import cloudpickle
+        import cloudpickle  # type: ignore[import-untyped]
     except ImportError as error:
         raise _needed("cloudpickle", "the serializer 'cloudpickle'") from error
     cloudpickle.dump(model, file, protocol=PICKLE_PROTOCOL)
 
 
-def _dump_skops(model: object, file: IO[bytes]) -> None:
+def _dump_skops(model: object, file: Any) -> None:
     try:
         import skops.io
     except ImportError as error:
@@ -139,7 +139,7 @@ def _dump_skops(model: object, file: IO[bytes]) -> None:
     file.write(skops.io.dumps(model))
 
 
-def _dump_onnx(model: object, file: IO[bytes]) -> None:
+def _dump_onnx(model: object, file: Any) -> None:
     if isinstance(model, bytes | bytearray | memoryview):
         file.write(model)
     elif callable(getattr(model, "SerializeToString", None)):
@@ -148,7 +148,7 @@ def _dump_onnx(model: object, file: IO[bytes]) -> None:
         raise InvalidTypeError(f"'onnx' stores an onnx.ModelProto or its bytes, got {type(model).__name__}")
 
 
-_DUMPERS: Mapping[str, Callable[[object, IO[bytes]], None]] = {
+_DUMPERS: Mapping[str, Callable[[object, Any], None]] = {
     "joblib": _dump_joblib,
     "pickle": _dump_pickle,
     "cloudpickle": _dump_cloudpickle,
@@ -182,7 +182,7 @@ def load_object(buffer: io.BytesIO, serializer: str, *, trusted_types: Sequence[
         return _load_skops(buffer.getvalue(), list(trusted_types or ()))
     if serializer == "onnx":
         try:
-            import onnx
+            import onnx  # type: ignore[import-not-found]
         except ImportError as error:
             raise _needed("onnx", "loading an ONNX model") from error
         return onnx.load_model_from_string(buffer.getvalue())
@@ -317,7 +317,8 @@ class _Made:
     """What calling something would make; remembers only the callee, its arguments and its state."""
 
     def __init__(self, callee: Any, arguments: Any = None) -> None:
-        self.callee, self.arguments, self.state = callee, arguments, None
+        self.callee, self.arguments = callee, arguments
+        self.state: Any = None
 
 
 _MARK = object()
@@ -519,11 +520,11 @@ def list_pickle_imports(file: IO[bytes]) -> PickleImports:
     return PickleImports(imports=found, is_complete=reason is None, reason=reason)
 
 
-_COMPRESSED: Sequence[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]]] = (
-    (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),  # type: ignore[list-item, return-value]
+_COMPRESSED: Sequence[tuple[bytes, Callable[[IO[bytes]], Any]]] = (
+    (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
     (b"BZh", lambda file: bz2.BZ2File(file)),
-    (b"\xfd7zXZ", lambda file: lzma.LZMAFile(file)),
-    (b"]\x00", lambda file: lzma.LZMAFile(file)),
+    (b"\xfd7zXZ", lzma.LZMAFile),
+    (b"]\x00", lzma.LZMAFile),
 )
 _ZLIB_STARTS = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 
@@ -553,7 +554,7 @@ def _scanner() -> tuple[Any, str] | None:
     try:
         from importlib.metadata import version
 
-        from picklescan import scanner
+        from picklescan import scanner  # type: ignore[import-untyped]
 
         return scanner, f"picklescan {version('picklescan')}"
     except ImportError:

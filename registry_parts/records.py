@@ -156,7 +156,7 @@ class ModelVersion(_Record):
     environment : dict
         ``python``, ``platform``, ``local_modules`` (modules of no package that loading needs), ``class``.
     signature : dict or None
-        ``inputs``, ``output``, ``n_rows``: see `model_metadata.infer_signature`.
+        ``inputs``, ``output``, ``n_rows``: see `registry_parts.metadata.infer_signature`.
     data_fingerprint : str or None
     serializer : str
         How it was stored, and how it is loaded.

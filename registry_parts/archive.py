@@ -21,11 +21,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-import model_formats
-import model_metadata
 from artifacts import check_artifact_path, check_sha256
 from db import ArtifactError, StorageError
-from model_records import ModelType, ModelVersion
+from registry_parts import formats, metadata
+from registry_parts.records import ModelType, ModelVersion
 from values import (
     check_key,
     check_name,
@@ -250,9 +249,9 @@ def _check_manifest(data: bytes) -> dict[str, Any]:
     if set(manifest) != _FIELDS:
         raise ValueError(f"its manifest lacks or adds {', '.join(sorted(map(str, set(manifest) ^ _FIELDS)))[:200]}")
     check_name(manifest["name"], "name")
-    model_metadata.check_version(manifest["version"])
+    metadata.check_version(manifest["version"])
     ModelType(manifest["model_type"])
-    model_formats.check_serializer(manifest["serializer"])
+    formats.check_serializer(manifest["serializer"])
     for key in ("hyperparameters", "environment"):
         _expect(manifest, key, dict)
         encode_json(manifest[key], key)

@@ -528,7 +528,7 @@ def check_gates(gates: Mapping[str, Any]) -> dict[str, Any]:
             f"unknown gate(s) {', '.join(map(repr, sorted(map(str, unknown))))}; "
             "known: 'metrics', 'not_worse_than_production', 'experiment'"
         )
-    from model_records import metric_direction
+    from registry_parts.records import metric_direction
 
     checked: dict[str, Any] = {}
     if gates.get("metrics"):

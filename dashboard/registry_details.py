@@ -1,0 +1,613 @@
+"""One version in the Registry tab: its card, metrics, files, ties and history; the form and the dialogs that change versions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+import chain
+from dashboard import components as ui
+from dashboard import formats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from model_registry import ModelVersion, StageEvent
+
+__all__ = ["dialogs", "history_frame", "register_form", "render_history", "render_version", "selection_buttons"]
+
+TAB = "registry"
+SECTIONS = ("Overview", "Model card", "Dependencies", "Files", "History")
+STAGES = ("Development", "Staging", "Production", "Archived")
+BUMPS = {"Next minor": "minor", "Next major": "major", "Next patch": "patch", "I name it": None}
+MAX_COMPARED = 5
+MAX_HISTORY = 200  # events shown; the export has all
+
+
+# -- what is shown -----------------------------------------------------------------------------------
+
+
+def history_frame(events: Sequence[StageEvent]) -> pd.DataFrame:
+    """Return the audit trail as a table, the latest first."""
+    import pandas as pd
+
+    rows = [
+        (
+            formats.instant(event.at, seconds=True), event.version, event.kind,
+            event.from_stage.value if event.from_stage else formats.DASH, event.to_stage.value,
+            event.displaced or formats.DASH, event.actor, event.reason or formats.DASH, evidence_text(event.evidence),
+        )
+        for event in sorted(events, key=lambda event: -event.sequence)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["at", "version", "what", "from", "to", "displaced", "by", "reason", "evidence"])
+
+
+def evidence_text(evidence: dict[str, Any]) -> str:
+    """Return the evidence of a change of stage in a few words: its test, gates that failed, whether it was overridden."""
+    words = []
+    if evidence.get("experiment_name"):
+        words.append(f"test {evidence['experiment_name']}")
+    gates = evidence.get("gates")
+    if isinstance(gates, list) and gates:
+        passed = sum(bool(gate.get("passed")) for gate in gates)
+        words.append(f"{passed} of {len(gates)} gates passed")
+    if evidence.get("override"):
+        words.append("gates overridden")
+    if evidence.get("rolled_back_from"):
+        words.append(f"rolled back from {evidence['rolled_back_from']}")
+    return "; ".join(words) or formats.DASH
+
+
+def _values_frame(values: dict[str, Any], key: str, value: str, text: Callable[[Any], str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame([(name, text(item)) for name, item in sorted(values.items())], columns=[key, value])
+
+
+def render_version(app: ui.App, version: ModelVersion) -> None:
+    """Draw the details of the one selected version."""
+    with st.container(border=True):
+        st.markdown(f"#### {formats.markdown(version.name)} {formats.markdown(version.version)}")
+        stage = "deleted" if version.deleted_at else version.stage.value
+        parts = [
+            f"**{stage}**",
+            version.model_type.value.replace("_", " "),
+            f"registered {formats.instant(version.created_at)} by {formats.markdown(version.created_by)}",
+            f"{formats.size(version.size_bytes)} as {formats.markdown(version.serializer)}",
+        ]
+        if version.aliases:
+            parts.append("alias " + ", ".join(formats.markdown(alias) for alias in version.aliases))
+        if version.owner:
+            parts.append(f"owner {formats.markdown(version.owner)}")
+        st.caption(" · ".join(parts))
+        _draw_links(app, version)
+        if version.description:
+            st.text(version.description)
+        section = st.segmented_control(
+            "Section", SECTIONS, required=True, label_visibility="collapsed",
+            **ui.in_url(f"{TAB}.section", default=SECTIONS[0], options=SECTIONS),
+        )  # fmt: skip
+        if section == "Overview":
+            _draw_overview(version)
+        elif section == "Model card":
+            # The card is Markdown that people wrote: shown as its source, because rendering it would fetch its pictures.
+            st.code(app.registry.model_card(version.name, version.version), language="markdown", wrap_lines=True)
+        elif section == "Dependencies":
+            _draw_dependencies(version)
+        elif section == "Files":
+            _draw_files(app, version)
+        else:
+            _draw_history(app, version)
+    if section == "Overview":
+        _draw_course(app, version)
+
+
+def _draw_links(app: ui.App, version: ModelVersion) -> None:
+    """Draw one click to the run, the tests and the monitoring of this version."""
+    links = chain.links_of_version(app.database, version.model_id)
+    if not links:
+        ui.note("Tied to no run, test or monitoring yet.")
+        return
+    with st.container(horizontal=True, gap="small"):
+        for link in links:
+            words = f"{link.relation} {formats.markdown(formats.shorten(link.label, 40))}"
+            ui.jump_button(words, f"{TAB}.link.{link.kind}.{link.id}", link.tab, link.url_name, [link.id])
+    if any(link.kind == "watch" for link in links) and version.stage.value == "Production":
+        health = _health(app, version)
+        if health:
+            st.caption(f"Health today: {health}")
+
+
+def _health(app: ui.App, version: ModelVersion) -> str | None:
+    """Return how the version does in production today, in a sentence of the monitoring module."""
+    try:
+        report = app.monitoring.generate_monitoring_report(version.name, version.version, days=7)
+    except (LookupError, ValueError):
+        return None  # nothing was logged in these days: the link above leads to what there is
+    verdict = getattr(report, "verdict", None) or getattr(report, "summary", None)
+    return None if verdict is None else formats.markdown(str(verdict))
+
+
+def _draw_overview(version: ModelVersion) -> None:
+    left, right = st.columns(2, gap="medium")
+    with left:
+        if version.performance_metrics:
+            st.dataframe(
+                _values_frame(version.performance_metrics, "metric", "value", formats.number),
+                hide_index=True, key=f"{TAB}.metrics", alt="Metrics at registration",
+            )  # fmt: skip
+        else:
+            ui.note("No metrics were given at registration.")
+        if version.tags:
+            st.dataframe(
+                _values_frame(dict(version.tags), "tag", "value", formats.value_text),
+                hide_index=True, key=f"{TAB}.tags", alt="Tags",
+            )  # fmt: skip
+    with right:
+        if version.hyperparameters:
+            st.dataframe(
+                _values_frame(version.hyperparameters, "hyperparameter", "value", formats.value_text),
+                hide_index=True, key=f"{TAB}.hyperparameters", alt="Hyperparameters",
+            )  # fmt: skip
+        else:
+            ui.note("No hyperparameters were given at registration.")
+        _draw_signature(version)
+
+
+def _draw_signature(version: ModelVersion) -> None:
+    if not version.signature:
+        return
+    import pandas as pd
+
+    inputs = version.signature.get("inputs") or []
+    if inputs:
+        frame = pd.DataFrame([(str(i.get("name", n)), str(i.get("dtype", ""))) for n, i in enumerate(inputs)],
+                             columns=["input", "type"])  # fmt: skip
+        st.dataframe(frame, hide_index=True, key=f"{TAB}.signature", alt="Inputs of the model")
+    output = version.signature.get("output")
+    if output:
+        st.caption(f"Output: {formats.markdown(formats.value_text(output))}")
+
+
+def _draw_dependencies(version: ModelVersion) -> None:
+    if version.dependencies:
+        st.dataframe(
+            _values_frame(dict(version.dependencies), "package", "version", str),
+            hide_index=True, key=f"{TAB}.dependencies", alt="Packages the model needs",
+        )  # fmt: skip
+        lines = "\n".join(f"{name}=={number}" for name, number in sorted(version.dependencies.items()))
+        st.download_button("requirements.txt", lines, "requirements.txt", "text/plain", key=f"{TAB}.requirements",
+                           icon=":material/download:", on_click="ignore")  # fmt: skip
+    else:
+        ui.note("No dependencies were recorded.")
+    if version.environment:
+        st.dataframe(
+            _values_frame(version.environment, "environment", "value", formats.value_text),
+            hide_index=True, key=f"{TAB}.environment", alt="Environment",
+        )  # fmt: skip
+
+
+def _draw_files(app: ui.App, version: ModelVersion) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        [(path, formats.size(size), sha256) for path, sha256, size in version.files],
+        columns=["path", "size", "SHA-256"],
+    )
+    st.dataframe(frame, hide_index=True, key=f"{TAB}.files", alt="Files of the version")
+    if version.is_purged:
+        ui.note("The files were given back; only this record is left.")
+        return
+    inspection = app.registry.inspect_artifact(version.name, version.version) if not version.deleted_at else None
+    if inspection is not None:
+        runs = "Loading it runs code" if inspection.executes_code else "Loading it runs no code"
+        st.markdown(f"{runs}. {formats.plural(len(inspection.imports), 'import')} found without opening it.")
+        if inspection.dangerous:
+            st.warning(
+                "Listed as dangerous: " + ", ".join(formats.markdown(_import_name(i)) for i in inspection.dangerous),
+                icon=":material/warning:",
+            )
+        for sentence in inspection.notes:
+            ui.note(formats.markdown(sentence))
+        st.download_button(
+            "Export with everything", data=lambda: _export(app, version), mime="application/zip", key=f"{TAB}.export",
+            file_name=f"{version.name}-{version.version}.zip", icon=":material/archive:", on_click="ignore",
+            help="The files, metrics, hyperparameters and card in one archive, for import into another registry.",
+        )  # fmt: skip
+
+
+def _import_name(found: Any) -> str:
+    parts = [getattr(found, "module", ""), getattr(found, "name", "")]
+    return ".".join(str(part) for part in parts if part) or str(found)
+
+
+def _export(app: ui.App, version: ModelVersion) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = app.registry.export_version(version.name, version.version, Path(folder) / "version.zip")
+        return Path(path).read_bytes()
+
+
+def _draw_history(app: ui.App, version: ModelVersion) -> None:
+    events = app.registry.stage_history(version.name)
+    st.dataframe(
+        history_frame(events[-MAX_HISTORY:]), hide_index=True, key=f"{TAB}.history", alt="Audit history of the model"
+    )
+    with st.container(horizontal=True):
+        ui.csv_download(
+            lambda: history_frame(events), "history.csv", key=f"{TAB}.history_csv", label="CSV of the history"
+        )
+
+
+def _draw_course(app: ui.App, version: ModelVersion) -> None:
+    """Draw the model's Production timeline and the recorded performance of this version."""
+    history = app.registry.performance_history(version.name, version.version)
+    if len(history):
+        from charts import versions as figures
+
+        ui.chart(app, figures.plot_performance_history(history), key=f"{TAB}.performance")
+    render_history(app, version.name)
+
+
+def render_history(app: ui.App, name: str) -> None:
+    """Draw which version of a model was in Production when."""
+    events = app.registry.stage_history(name)
+    if any(event.to_stage.value == "Production" for event in events):
+        from charts import versions as figures
+
+        ui.chart(app, figures.plot_stage_timeline(events), key=f"{TAB}.timeline")
+
+
+# -- buttons -----------------------------------------------------------------------------------------
+
+
+def selection_buttons(app: ui.App, versions: Sequence[ModelVersion]) -> None:
+    """Draw what can be done with the selected versions."""
+    locked = not app.can_edit
+
+    def button(label: str, name: str, icon: str, *, kind: str = "secondary", **payload: Any) -> None:
+        st.button(label, key=f"{TAB}.{name}", icon=f":material/{icon}:", disabled=locked, type=kind,  # type: ignore[arg-type]
+                  on_click=ui.open_dialog, args=(f"{TAB}.{name}",), kwargs=payload)  # fmt: skip
+
+    if len(versions) == 2 and not any(version.deleted_at for version in versions):
+        button("A/B test these two", "test", "science", kind="primary", model_ids=[v.model_id for v in versions])
+    if len(versions) != 1:
+        return
+    version = versions[0]
+    if version.deleted_at:
+        if not version.is_purged:
+            st.button("Restore", key=f"{TAB}.restore", icon=":material/restore_from_trash:", disabled=locked,
+                      on_click=_restore, args=(app, version.name, version.version))  # fmt: skip
+        return
+    button("Change stage", "stage", "swap_vert", kind="primary", model_id=version.model_id)
+    if version.stage.value == "Production":
+        button("Roll back", "rollback", "undo", model_id=version.model_id)
+    button("Edit", "edit", "edit", model_id=version.model_id)
+    button("Gates", "gates", "rule", model_id=version.model_id)
+    button("Delete", "delete", "delete", model_id=version.model_id)
+
+
+def _restore(app: ui.App, name: str, version: str) -> None:
+    with ui.errors("restore version"):
+        app.registry.restore_version(name, version, actor=app.actor)
+        ui.flash(f"Restored {formats.markdown(name)} {formats.markdown(version)}")
+
+
+# -- the form ----------------------------------------------------------------------------------------
+
+
+def register_form(app: ui.App) -> None:
+    """Draw the form that registers an uploaded file. What is typed stays while other tabs are looked at."""
+    with st.expander("Register a model", icon=":material/add:", key=f"{TAB}.form", on_change="rerun") as box:
+        if not box.open:
+            return
+        if not app.can_edit:
+            ui.note("Viewers cannot register models.")
+            return
+        # A new number after each registration empties the form.
+        n = st.session_state.setdefault(f"{TAB}.form.number", 0)
+
+        def key(name: str) -> dict[str, Any]:
+            return {"key": f"{TAB}.form.{n}.{name}", "persist_state": "page"}
+
+        ui.note(
+            "The file is stored and hashed, never opened: nothing in it runs here. A pickle from outside is loaded later "
+            "only by those who say they trust it."
+        )
+        names = [model.name for model in app.registry.list_models()]
+        left, right = st.columns(2, gap="medium")
+        with left:
+            upload = st.file_uploader(
+                "Model file", key=f"{TAB}.form.{n}.file", help="joblib, skops, ONNX, or any other file"
+            )
+            name = st.selectbox("Name", names, index=None, accept_new_options=True,
+                                placeholder="Choose a model, or type a new name", **key("name"))  # fmt: skip
+            bump = st.segmented_control("Version", list(BUMPS), default="Next minor", required=True, **key("bump"))
+            version = (
+                st.text_input("Version number", placeholder="1.2.0", **key("version")) if bump == "I name it" else None
+            )
+            kind = st.selectbox("Type", chain.model_types(), format_func=lambda k: k.replace("_", " "), **key("type"))
+            stage = st.segmented_control("Stage", STAGES[:2], default=STAGES[0], required=True, **key("stage"))
+        with right:
+            metrics = st.text_area(
+                "Metrics, one a line: name = number", placeholder="accuracy = 0.92\nf1 = 0.89", **key("metrics")
+            )
+            hyper = st.text_area(
+                "Hyperparameters, one a line: name = value", placeholder="learning_rate = 0.001", **key("hyper")
+            )
+            tags = st.text_area("Tags, one a line: key = value", placeholder="team = vision", height=68, **key("tags"))
+            description = st.text_area("Description", height=68, **key("description"))
+        if st.button("Register", key=f"{TAB}.form.submit", type="primary"):
+
+            def register() -> str:
+                if upload is None:
+                    raise ValueError("choose the model's file first")
+                with tempfile.TemporaryDirectory(prefix="modeldesk-") as folder:
+                    path = Path(folder) / "upload"
+                    path.write_bytes(upload.getbuffer())
+                    model_id = app.registry.register_file(
+                        path, name or "", version or None, model_type=kind, stage=stage, bump=BUMPS.get(bump),
+                        performance_metrics=formats.parse_numbers(metrics or ""),
+                        hyperparameters=formats.parse_values(hyper or ""), tags=formats.parse_pairs(tags or ""),
+                        description=description or "", file_name=upload.name, actor=app.actor,
+                    )  # fmt: skip
+                st.session_state[f"{TAB}.form.number"] = n + 1
+                ui.select("version", [model_id])
+                return model_id
+
+            ui.act(app, "register model", register, done=f"Registered {formats.markdown(name or '')}")
+
+
+# -- dialogs -----------------------------------------------------------------------------------------
+
+
+def dialogs(app: ui.App) -> None:
+    """Draw the dialog that is open, if it is one of this tab."""
+    for name, draw in (
+        ("stage", _stage_dialog), ("rollback", _rollback_dialog), ("edit", _edit_dialog), ("gates", _gates_dialog),
+        ("delete", _delete_dialog), ("test", _test_dialog),
+    ):  # fmt: skip
+        payload = ui.dialog_payload(f"{TAB}.{name}")
+        if payload is not None:
+            draw(app, **payload)
+
+
+def _version(app: ui.App, model_id: str) -> ModelVersion | None:
+    """Return the version the dialog is about, as it is now; say so if it is gone."""
+    version = app.registry.find_version_by_id(model_id)
+    if version is None or version.deleted_at:
+        st.error("This version was deleted meanwhile.", icon=":material/error:")
+        return None
+    st.markdown(
+        f"**{formats.markdown(version.name)} {formats.markdown(version.version)}**, now in {version.stage.value}"
+    )
+    return version
+
+
+@st.dialog("Change stage", on_dismiss=ui.close_dialog)
+def _stage_dialog(app: ui.App, model_id: str) -> None:
+
+    from model_registry import ALLOWED_TRANSITIONS, ModelStage
+
+    with ui.errors("change stage"):
+        version = _version(app, model_id)
+        if version is None:
+            return
+        allowed = [stage for stage in STAGES if ModelStage(stage) in ALLOWED_TRANSITIONS[version.stage]]
+        stage = st.segmented_control("To", allowed, default=allowed[0], required=True, key=f"{TAB}.stage.to.{model_id}")
+        evidence: dict[str, Any] = {}
+        override = False
+        if stage == "Production":
+            evidence, override = _ask_for_production(app, version)
+        reason = st.text_input("Reason", key=f"{TAB}.stage.reason.{model_id}", placeholder="Why, for the audit history")
+        if st.button("Change stage", type="primary", key=f"{TAB}.stage.confirm"):
+            ui.act(
+                app,
+                "change stage",
+                lambda: app.registry.transition_stage(
+                    version.name, version.version, stage or "", reason=reason or "", actor=app.actor, evidence=evidence,
+                    override=override,
+                ),
+                done=lambda moved: f"{formats.markdown(str(moved))} is in {moved.stage.value}",
+            )  # fmt: skip
+
+
+def _ask_for_production(app: ui.App, version: ModelVersion) -> tuple[dict[str, Any], bool]:
+    """Show what would be displaced and what the gates say; return the evidence and whether to pass failed gates over."""
+    production = app.registry.get_model(version.name).production_version
+    if production is not None:
+        st.caption(f"{formats.markdown(production)} leaves Production for Archived in the same moment.")
+    tests = [link for link in chain.links_of_version(app.database, version.model_id) if link.kind == "test"]
+    evidence: dict[str, Any] = {}
+    if tests:
+        labels = {link.id: link.label for link in tests}
+        chosen = st.selectbox(
+            "Test that justifies it", [None, *labels], key=f"{TAB}.stage.test.{version.model_id}",
+            format_func=lambda i: "none" if i is None else labels[i],
+        )  # fmt: skip
+        if chosen is not None:
+            evidence = {"experiment_id": chosen, "experiment_name": labels[chosen]}
+    gates = app.registry.check_promotion(version.name, version.version, evidence=evidence)
+    for gate in gates:
+        mark = "✓ passed" if gate["passed"] else "✗ failed"
+        st.markdown(f"{mark}: {formats.markdown(gate['message'])}")
+    if all(gate["passed"] for gate in gates):
+        return evidence, False
+    return evidence, st.checkbox(
+        "Promote although a gate fails (recorded, needs a reason)", key=f"{TAB}.stage.override.{version.model_id}"
+    )
+
+
+@st.dialog("Roll back", on_dismiss=ui.close_dialog)
+def _rollback_dialog(app: ui.App, model_id: str) -> None:
+    with ui.errors("roll back"):
+        version = _version(app, model_id)
+        if version is None:
+            return
+        ui.note("The version that was in Production before comes back, and this one is archived.")
+        reason = st.text_input("Reason", key=f"{TAB}.rollback.reason", placeholder="Why, for the audit history")
+        if st.button("Roll back", type="primary", key=f"{TAB}.rollback.confirm"):
+
+            def roll_back() -> ModelVersion:
+                current = app.registry.get_model(version.name).production_version
+                if current != version.version:
+                    raise ValueError(f"{version} is not in Production any more; {current or 'no version'} is")
+                return app.registry.rollback(version.name, reason=reason or "", actor=app.actor)
+
+            ui.act(
+                app, "roll back", roll_back, done=lambda back: f"{formats.markdown(str(back))} is in Production again"
+            )
+
+
+@st.dialog("Edit version", on_dismiss=ui.close_dialog)
+def _edit_dialog(app: ui.App, model_id: str) -> None:
+    with ui.errors("edit version"):
+        version = _version(app, model_id)
+        if version is None:
+            return
+        aliases = ", ".join(version.aliases)
+        lines = "\n".join(f"{key} = {value}" for key, value in sorted(version.tags.items()))
+        with st.form(f"{TAB}.edit.form", border=False):
+            description = st.text_area("Description", version.description, key=f"{TAB}.edit.description.{model_id}")
+            owner = st.text_input("Owner", version.owner or "", key=f"{TAB}.edit.owner.{model_id}")
+            alias = st.text_input("Aliases, with commas between", aliases, key=f"{TAB}.edit.aliases.{model_id}")
+            tags = st.text_area("Tags, one a line: key = value", lines, key=f"{TAB}.edit.tags.{model_id}")
+            card = st.text_area(
+                "Model card (Markdown)", app.registry.model_card(version.name, version.version), height=240,
+                key=f"{TAB}.edit.card.{model_id}",
+            )  # fmt: skip
+            saved = st.form_submit_button("Save", type="primary", key=f"{TAB}.edit.save")
+        if saved:
+            ui.act(
+                app, "edit version", lambda: _save(app, version, description, owner, alias, tags, card), done="Saved"
+            )
+
+
+def _save(app: ui.App, version: ModelVersion, description: str, owner: str, aliases: str, tags: str, card: str) -> None:
+    """Store what was changed, and only that."""
+    changes: dict[str, Any] = {}
+    if description != version.description:
+        changes["description"] = description
+    if owner != (version.owner or ""):
+        changes["owner"] = owner or None
+    if card != app.registry.model_card(version.name, version.version):
+        changes["card"] = card
+    wanted_tags: dict[str, str | None] = dict(formats.parse_pairs(tags))
+    wanted = {alias.strip() for alias in aliases.split(",") if alias.strip()}
+    if changes:
+        app.registry.update_version(version.name, version.version, **changes)
+    changed = {key: value for key, value in wanted_tags.items() if version.tags.get(key) != value}
+    changed |= {key: None for key in version.tags if key not in wanted_tags}
+    if changed:
+        app.registry.set_tags(version.name, version.version, changed)
+    for alias in wanted - set(version.aliases):
+        app.registry.set_alias(version.name, alias, version.version, actor=app.actor)
+    for alias in set(version.aliases) - wanted:
+        app.registry.delete_alias(version.name, alias)
+
+
+@st.dialog("Gates before Production", on_dismiss=ui.close_dialog)
+def _gates_dialog(app: ui.App, model_id: str) -> None:
+    with ui.errors("gates"):
+        version = _version(app, model_id)
+        if version is None:
+            return
+        gates = app.registry.get_model(version.name).gates
+        ui.note("What any version of this model must show before it moves to Production.")
+        least = {m: rule["min"] for m, rule in gates.get("metrics", {}).items() if "min" in rule}
+        most = {m: rule["max"] for m, rule in gates.get("metrics", {}).items() if "max" in rule}
+        against = {m: rule["tolerance"] for m, rule in gates.get("not_worse_than_production", {}).items()}
+        with st.form(f"{TAB}.gates.form", border=False):
+            minimum = st.text_area("At least, one a line: metric = number", _lines(least), key=f"{TAB}.gates.min")
+            maximum = st.text_area("At most, one a line: metric = number", _lines(most), key=f"{TAB}.gates.max")
+            tolerance = st.text_area(
+                "Not worse than Production by more than, one a line: metric = number",
+                _lines(against),
+                key=f"{TAB}.gates.tolerance",
+            )
+            test = st.checkbox("A test that decided for it", bool(gates.get("experiment")), key=f"{TAB}.gates.test")
+            saved = st.form_submit_button("Save", type="primary", key=f"{TAB}.gates.save")
+        if saved:
+
+            def save() -> None:
+                metrics: dict[str, dict[str, float]] = {}
+                for bound, text in (("min", minimum), ("max", maximum)):
+                    for metric, value in formats.parse_numbers(text).items():
+                        metrics.setdefault(metric, {})[bound] = value
+                wanted: dict[str, Any] = {"metrics": metrics} if metrics else {}
+                if formats.parse_numbers(tolerance):
+                    wanted["not_worse_than_production"] = formats.parse_numbers(tolerance)
+                if test:
+                    wanted["experiment"] = gates.get("experiment") or True
+                app.registry.set_gates(version.name, wanted or None)
+
+            ui.act(app, "gates", save, done=f"Gates of {formats.markdown(version.name)} are set")
+
+
+def _lines(values: dict[str, float]) -> str:
+    return "\n".join(f"{key} = {value:g}" for key, value in values.items())
+
+
+@st.dialog("Delete version", on_dismiss=ui.close_dialog)
+def _delete_dialog(app: ui.App, model_id: str) -> None:
+    with ui.errors("delete version"):
+        version = _version(app, model_id)
+        if version is None:
+            return
+        ui.note("It can be restored under Show: Deleted until storage is cleaned up. Its number is never used again.")
+        in_production = version.stage.value == "Production"
+        if in_production:
+            st.warning("This version is in Production.", icon=":material/warning:")
+        reason = st.text_input("Reason", key=f"{TAB}.delete.reason", placeholder="Why, for the audit history")
+        if ui.confirm_by_typing(str(version), "Delete", key=f"{TAB}.delete"):
+
+            def delete() -> None:
+                app.registry.delete_version(
+                    version.name, version.version, allow_production=in_production, reason=reason or "", actor=app.actor
+                )
+                ui.select("version", [])
+
+            ui.act(app, "delete version", delete, done=f"Deleted {formats.markdown(str(version))}")
+
+
+@st.dialog("A/B test two versions", on_dismiss=ui.close_dialog)
+def _test_dialog(app: ui.App, model_ids: list[str]) -> None:
+    with ui.errors("create test"):
+        versions = [
+            v for v in (app.registry.find_version_by_id(i) for i in model_ids) if v is not None and not v.deleted_at
+        ]
+        if len(versions) != 2:
+            st.error("One of the versions was deleted meanwhile.", icon=":material/error:")
+            return
+        from ab_testing import MetricType
+
+        by_id = {version.model_id: version for version in versions}
+        # The version in Production is what a new one has to beat.
+        versions.sort(key=lambda version: version.stage.value != "Production")
+        baseline = st.selectbox(
+            "Baseline", [v.model_id for v in versions], format_func=lambda i: str(by_id[i]), key=f"{TAB}.test.baseline"
+        )
+        treatment = next(i for i in by_id if i != baseline)
+        st.caption(f"Treatment: {formats.markdown(str(by_id[treatment]))}")
+        suggestion = f"{by_id[baseline].name} {by_id[baseline].version} against {by_id[treatment].version}"
+        name = st.text_input("Name", suggestion, key=f"{TAB}.test.name")
+        metric = st.text_input("Metric", "accuracy", key=f"{TAB}.test.metric")
+        kind = st.selectbox("Kind of metric", [k.value for k in MetricType], key=f"{TAB}.test.kind")
+        split = st.slider("Share of the treatment", 0.05, 0.95, 0.5, 0.05, key=f"{TAB}.test.split")
+        size = st.number_input("Subjects wanted at least", 1, 10_000_000, 1_000, 100, key=f"{TAB}.test.size")
+        if st.button("Create test", type="primary", key=f"{TAB}.test.confirm"):
+
+            def create() -> str:
+                first, second = by_id[baseline], by_id[treatment]
+                exp_id = chain.create_test_between_versions(
+                    app.testing, app.registry, name, (first.name, first.version), (second.name, second.version),
+                    metric_name=metric, metric_type=MetricType(kind), traffic_split=split, min_sample_size=int(size),
+                )  # fmt: skip
+                ui.close_dialog()
+                ui.jump_next("A/B testing", "test", [exp_id])
+                return exp_id
+
+            ui.act(app, "create test", create, done=f"Created the test {formats.markdown(name)}")

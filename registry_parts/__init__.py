@@ -1,0 +1,1 @@
+"""Parts of `model_registry`: records, metadata, formats, archives, queries and stages."""

@@ -1,0 +1,152 @@
+"""Moving versions between stages: gates, evidence, the one place in Production, the audit trail.
+
+Every function takes the caller's session, in which the model's row is locked: none begins or ends a transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from db import Base, ModelRow, ModelVersionRow, NotFoundError, RunRow, StageEventRow, StateError
+from registry_parts import metadata
+from registry_parts.queries import find_production
+from registry_parts.records import ALLOWED_TRANSITIONS, ModelStage
+from values import shorten, to_utc
+
+__all__ = ["add_event", "ask_gates", "check_evidence", "move"]
+
+
+def move(
+    session: Session,
+    model: ModelRow,
+    row: ModelVersionRow,
+    target: ModelStage,
+    *,
+    kind: str,
+    actor: str,
+    reason: str,
+    evidence: Mapping[str, Any] | None = None,
+    archive_current: bool = True,
+    override: bool = False,
+    gated: bool = True,
+) -> None:
+    """Move a version whose model's row is locked; Production's former version goes to Archived first."""
+    before = ModelStage(row.stage)
+    if target not in ALLOWED_TRANSITIONS[before]:
+        allowed = ", ".join(sorted(stage.value for stage in ALLOWED_TRANSITIONS[before]))
+        raise StateError(
+            f"{model.name} {row.version} is in {before.value} and cannot move to {target.value}; "
+            f"it may move to {allowed}"
+        )
+    recorded, experiment = check_evidence(session, evidence or {})
+    now = to_utc()
+    displaced = None
+    if target is ModelStage.PRODUCTION:
+        if gated and model.gates:
+            outcomes = ask_gates(session, model, row, experiment)
+            failed = [f"{outcome['gate']}: {outcome['message']}" for outcome in outcomes if not outcome["passed"]]
+            recorded["gates"] = outcomes
+            if failed and not override:
+                raise StateError(f"{model.name} {row.version} may not enter Production; {'; '.join(failed)}")
+            if failed:
+                recorded["override"] = True
+        displaced = find_production(session, model.id)
+        if displaced is not None:
+            if not archive_current:
+                raise StateError(
+                    f"{model.name} {displaced.version} is in Production; move it first, or let it be archived "
+                    "(archive_current=True)"
+                )
+            displaced.stage = ModelStage.ARCHIVED.value
+            session.flush()  # before the promotion: the index admits one Production version at every statement
+            add_event(
+                session,
+                displaced,
+                kind="displace",
+                before=ModelStage.PRODUCTION,
+                after=ModelStage.ARCHIVED,
+                actor=actor,
+                reason=f"displaced by {row.version}" + (f": {reason}" if reason else ""),
+                evidence={"displaced_by": row.version},
+                at=now,
+            )
+    row.stage = target.value
+    session.flush()
+    model.updated_at = now
+    add_event(
+        session,
+        row,
+        kind=kind,
+        before=before,
+        after=target,
+        actor=actor,
+        reason=reason,
+        evidence=recorded,
+        displaced=displaced,
+        at=now,
+    )
+
+
+def add_event(
+    session: Session,
+    row: ModelVersionRow,
+    *,
+    kind: str,
+    before: ModelStage | None,
+    after: ModelStage,
+    actor: str,
+    reason: str = "",
+    evidence: Mapping[str, Any] | None = None,
+    displaced: ModelVersionRow | None = None,
+    at: datetime | None = None,
+) -> None:
+    """Add one entry to the audit trail."""
+    session.add(
+        StageEventRow(
+            model_id=row.model_id,
+            version_id=row.id,
+            kind=kind,
+            from_stage=before.value if before is not None else None,
+            to_stage=after.value,
+            at=to_utc(at),
+            actor=actor,
+            reason=reason,
+            evidence=dict(evidence or {}),
+            displaced_id=displaced.id if displaced is not None else None,
+        )
+    )
+    session.flush()  # one by one: the order of the events is the order of their ids
+
+
+def check_evidence(session: Session, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the evidence with what is known of it added, and the experiment it names; or raise if that is unknown."""
+    recorded = dict(given)
+    run_uid = given.get("run_id")
+    if run_uid is not None and session.scalar(sa.select(RunRow.id).where(RunRow.uid == str(run_uid))) is None:
+        raise NotFoundError(f"the evidence names a run that does not exist: {shorten(run_uid)}")
+    experiment_uid = given.get("experiment_id")
+    if experiment_uid is None:
+        return recorded, None
+    table = Base.metadata.tables.get("ab_experiments")
+    if table is None:
+        return recorded, None
+    found = session.execute(sa.select(table).where(table.c.uid == str(experiment_uid))).mappings().first()
+    if found is None:
+        raise NotFoundError(f"the evidence names an A/B experiment that does not exist: {shorten(experiment_uid)}")
+    experiment = {"name": found.get("name"), "decision": found.get("decision"), "status": found.get("status")}
+    recorded["experiment"] = {key: str(value) for key, value in experiment.items() if value is not None}
+    return recorded, experiment
+
+
+def ask_gates(
+    session: Session, model: ModelRow, row: ModelVersionRow, experiment: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Return the outcome of each gate of a model for one of its versions."""
+    current = find_production(session, model.id)
+    production = None if current is None or current.id == row.id else (current.version, current.metrics)
+    return metadata.evaluate_gates(model.gates, row.metrics, production, experiment)
