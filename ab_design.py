@@ -3,7 +3,7 @@
     >>> config = ExperimentConfig(name="v2", metric_name="clicked", metric_type="binary", baseline_value=0.10,
     ...                           minimum_detectable_effect=0.02)
     >>> config.planned_sample_size, config.stopping
-    (3941, 'group_sequential')
+    (3936, 'group_sequential')
 
 Everything here is plain values, validated when they are made; `ab_testing` stores and runs them.
 """
@@ -105,7 +105,7 @@ class Metric:
 
     name: str
     metric_type: MetricType = MetricType.CONTINUOUS
-    aggregation: Aggregation | None = None  # type: ignore[assignment]
+    aggregation: Aggregation = None  # type: ignore[assignment]  # chosen by the type of the metric
     direction: str = "higher"
     margin: float | None = None
 
@@ -362,7 +362,8 @@ class ExperimentConfig:
     def _set_variants(self) -> None:
         put = object.__setattr__
         if self.treatments is None:
-            names, shares = ("baseline", "treatment"), (1.0 - self.traffic_split, self.traffic_split)
+            names: tuple[str, ...] = ("baseline", "treatment")
+            shares: tuple[float, ...] = (1.0 - self.traffic_split, self.traffic_split)
         else:
             if not isinstance(self.treatments, Mapping) or not self.treatments:
                 raise InvalidValueError("treatments must map at least one variant name to its share")

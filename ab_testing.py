@@ -20,8 +20,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -198,11 +201,26 @@ class ABTestingFramework:
     def __init__(self, database: Database | str | None = None) -> None:
         self._database = Database.open(database)
         self._configs: dict[int, tuple[str, ExperimentConfig]] = {}
+        self._local = threading.local()
 
     @property
     def database(self) -> Database:
         """The store this object works on."""
         return self._database
+
+    @contextmanager
+    def _driver(self) -> Iterator[Any]:
+        """Open a write transaction on a driver cursor.
+
+        The connection a thread keeps comes from the pool of readers and writers. An empty write transaction before its
+        first use leaves that connection writable, whatever it was used for last.
+        """
+        if getattr(self._local, "pid", None) != os.getpid():
+            with self._database.write(durable=False) as session:
+                session.connection()
+            self._local.pid = os.getpid()
+        with self._database.driver() as cursor:
+            yield cursor
 
     # -- experiments ---------------------------------------------------------------------------------
 
@@ -479,7 +497,7 @@ class ABTestingFramework:
         if not store:
             variant = int(live.variants_of([subject])[0])
             return None if variant < 0 else live.config.variants[variant]
-        with self._database.driver() as cursor:
+        with self._driver() as cursor:
             live = self._lock_live(cursor, live.uid)
             variant = self._assign_one(cursor, live, subject, None)[0]
         return None if variant < 0 else live.config.variants[variant]
@@ -505,7 +523,7 @@ class ABTestingFramework:
             live = self._find_live(session, exp_id)
         if not store:
             return _names_of(live, live.variants_of(subjects))
-        with self._database.driver() as cursor:
+        with self._driver() as cursor:
             live = self._lock_live(cursor, live.uid)
             variants = self._assign_all(cursor, live, subjects, None)
         return _names_of(live, variants)
@@ -543,7 +561,7 @@ class ABTestingFramework:
             missing = claimed < 0
             variants = claimed.copy()
             if missing.any():
-                computed = live.variants_of([subjects[index] for index in np.flatnonzero(missing)])
+                computed = live.variants_of([subjects[index] for index in np.flatnonzero(missing).tolist()])
                 variants[missing] = computed
         wanted: dict[str, int] = {}
         for subject, variant in zip(subjects, variants.tolist(), strict=True):
@@ -635,7 +653,7 @@ class ABTestingFramework:
         instant = to_microseconds(to_utc(at))
         key = None if event_id is None else check_key(event_id, "event_id")
         row_id = self._known_id(exp_id)
-        with self._database.driver() as cursor:
+        with self._driver() as cursor:
             live = self._lock_live(cursor, exp_id, row_id)
             _check_running(live)
             index = live.config.metric_index(metric)
@@ -690,7 +708,7 @@ class ABTestingFramework:
         instants = _to_instants(table.get("at"), n)
         keys = _to_event_ids(table.get("event_id"), n)
         claimed = _to_variant_indices(config, table.get("variant"), n)
-        with self._database.driver() as cursor:
+        with self._driver() as cursor:
             live = self._lock_live(cursor, exp_id, row_id, exclusive=True)
             _check_running(live)
             variants = self._assign_all(cursor, live, subjects, claimed)
@@ -798,7 +816,7 @@ class ABTestingFramework:
                     records.append((name, subject, None, "yes" if value else "no"))
                 else:
                     records.append((name, subject, to_float(value, f"{name} of row {position}"), None))
-        with self._database.driver() as cursor:
+        with self._driver() as cursor:
             live = self._lock_live(cursor, exp_id, self._known_id(exp_id))
             rows_sorted = sorted({(name, subject): rest for name, subject, *rest in records}.items())
             cursor.executemany(
@@ -1128,7 +1146,7 @@ class ABTestingFramework:
 
     def _daily_statistics(
         self, session: Session, live: _Live, index: int
-    ) -> list[tuple[int, int, int, float, float, float, float, float, float]]:
+    ) -> list[tuple[int, int, int, JointStatistics]]:
         """Rows (day, phase, variant, n, and centred sums) by day of the first event."""
         where = (ABSubjectRow.experiment_id == live.row_id, ABSubjectRow.metric == index)
         y0, x0 = session.execute(
@@ -1151,7 +1169,7 @@ class ABTestingFramework:
             .group_by(day, ABSubjectRow.phase, ABSubjectRow.variant)
             .order_by(day)
         )
-        result = []
+        result: list[tuple[int, int, int, JointStatistics]] = []
         for at, phase, variant, n, sx, sy, sxx, syy, sxy in rows:
             statistics = JointStatistics(
                 n=int(n),

@@ -260,56 +260,45 @@ def promote_winner(
         of the model refuses the version.
     """
     experiment = testing.get_experiment(exp_id)
-    database = testing._database
-    with database.read() as session:
-        row = session.query(ABExperimentRow).filter(ABExperimentRow.uid == exp_id).one()
-        by_variant = {"baseline": row.baseline_version_id, "treatment": row.treatment_version_id}
-        decision, decided = row.decision, row.status in {"concluded", "archived"}
-        if not decided:
-            raise StateError(f"test {experiment.name!r} is {row.status}; conclude it before its winner is promoted")
-        winner = winner_of(decision)
-        if winner is None:
-            raise StateError(
-                f"test {experiment.name!r} was decided {decision or 'without a winner'!r}: nobody to promote"
-            )
-        version_id = by_variant.get(winner)
-        version = None if version_id is None else session.get(ModelVersionRow, version_id)
-        if version is None:
-            raise StateError(f"test {experiment.name!r} is not tied to registered versions; promote by hand")
-        model = session.get_one(ModelRow, version.model_id)
-        name, number = model.name, version.version
+    if experiment.decision is None:
+        raise StateError(f"test {experiment.name!r} is {experiment.status}; conclude it before its winner is promoted")
+    winner = winner_of(experiment.decision)
+    if winner is None:
+        raise StateError(f"test {experiment.name!r} was decided {experiment.decision!r}: there is nobody to promote")
+    version_id = experiment.treatment_version_id if winner == "treatment" else experiment.baseline_version_id
+    version = None if version_id is None else registry.find_version_by_id(version_id)
+    if version is None:
+        raise StateError(f"the {winner} of test {experiment.name!r} is no registered version; promote by hand")
     analysis = testing.analyze_experiment(exp_id)
     evidence = {
         "experiment_id": exp_id,
         "experiment_name": experiment.name,
-        "decision": decision,
+        "decision": experiment.decision,
         "effect": analysis.effect,
         "ci_lower": analysis.ci_lower,
         "ci_upper": analysis.ci_upper,
         "p_value": analysis.p_value,
         "n_subjects": dict(analysis.n_subjects),
     }
-    registry.transition_stage(
-        name,
-        number,
+    return registry.transition_stage(
+        version.name,
+        version.version,
         "Production",
         reason=reason or f"won the A/B test {experiment.name}",
         actor=actor,
         evidence=evidence,
     )
-    return registry.get_version(name, number)
 
 
 def winner_of(decision: str | None) -> str | None:
     """Return the variant that a decision is for: "treatment", "baseline", or None.
 
-    >>> winner_of("ship_treatment"), winner_of("keep_baseline"), winner_of("inconclusive")
+    >>> winner_of("ship"), winner_of("keep_baseline"), winner_of("inconclusive")
     ('treatment', 'baseline', None)
     """
-    words = (decision or "").lower().replace("-", "_").split("_")
-    if "treatment" in words and not {"reject", "stop", "not"} & set(words):
-        return "treatment"
-    return "baseline" if {"baseline", "control"} & set(words) else None
+    if decision is None:
+        return None
+    return "treatment" if decision.startswith("ship") else "baseline" if decision == "keep_baseline" else None
 
 
 def deleted_version_ids(database: Database, *, limit: int = 500) -> list[str]:

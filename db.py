@@ -497,7 +497,8 @@ def lock_blobs(session: Session, *, exclusive: bool) -> None:
 
     On SQLite the one writer lock, held already, does that.
     """
-    if session.get_bind().dialect.name == "postgresql":
+    # A session begins when it is first used: on SQLite this is where the writer lock is taken.
+    if session.connection().dialect.name == "postgresql":
         lock = sa.func.pg_advisory_xact_lock if exclusive else sa.func.pg_advisory_xact_lock_shared
         session.execute(sa.select(lock(BLOB_LOCK_KEY)))
 

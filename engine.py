@@ -163,7 +163,7 @@ class Store:
             cursor = connection.cursor()
             try:
                 if self.dialect == "sqlite":
-                    _begin_sqlite(cursor, "full" if durable else "normal", self._local.__dict__)
+                    _begin_sqlite(cursor, "full" if durable else "normal", self._local.held.info)
                 yield cursor
                 connection.commit()
             except BaseException as error:

@@ -865,10 +865,11 @@ class ExperimentTracking(Analysis, Exchange):
     def _find_or_add_environment(self, cursor: Any, environment: dict[str, Any]) -> int | None:
         if not environment:
             return None
-        if self._encoded_environment[0] is not environment:  # the capture hands out the same one for a while
+        encoded = self._encoded_environment
+        if encoded[0] is not environment:  # the capture hands out the same one for a while
             text = encode_json(environment, "environment")
-            self._encoded_environment = (environment, text, hashlib.sha256(text.encode()).hexdigest())
-        _, text, digest = self._encoded_environment
+            encoded = self._encoded_environment = (environment, text, hashlib.sha256(text.encode()).hexdigest())
+        _, text, digest = encoded
         known = self._environment_ids.get(digest)
         if known is not None:
             cursor.execute(self._sql("SELECT 1 FROM run_environments WHERE id = ? AND digest = ?"), (known, digest))

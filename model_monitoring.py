@@ -34,7 +34,6 @@ from db import (
     FeatureCountsRow,
     FeatureProfileRow,
     FeatureReferenceRow,
-    ModelRow,
     ModelVersionRow,
     MonitoredModelRow,
     NotFoundError,
@@ -46,8 +45,17 @@ from db import (
     from_microseconds,
     to_microseconds,
 )
-from monitoring_parts.assembly import check_alpha, compare_profiles, to_data_drift, verdict_of
+from monitoring_parts.assembly import (
+    bucket_starts,
+    changes_of,
+    check_alpha,
+    compare_profiles,
+    to_data_drift,
+    to_feature_history,
+    verdict_of,
+)
 from monitoring_parts.columns import read_frame
+from monitoring_parts.predictions import BucketPerformance, PredictionPerformance, PredictionVerbs
 from monitoring_parts.judging import AUTOMATIC_POINTS, LoggedPoints, baseline_of, judge_metric
 from monitoring_parts.points import (
     BUCKETS,
@@ -63,13 +71,14 @@ from monitoring_parts.results import (
     ControlPoint,
     DataDrift,
     FeatureDrift,
+    FeatureHistory,
     MetricSummary,
     MonitoringReport,
     PerformanceDrift,
     Trend,
     Violation,
 )
-from stats.data_drift import ALPHA, compare_columns
+from stats.data_drift import ALPHA, compare_columns, judge_features
 from stats.performance_drift import DEFAULT_CHARTS, LEARNING_POINTS
 from stats.profiles import (
     FeatureCounts,
@@ -84,6 +93,7 @@ from stats.profiles import (
 from values import (
     InvalidTypeError,
     InvalidValueError,
+    check_choice,
     check_key,
     check_name,
     check_text,
@@ -98,13 +108,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaselineRecord",
+    "BucketPerformance",
     "ControlPoint",
     "DataDrift",
     "FeatureDrift",
+    "FeatureHistory",
     "MetricSummary",
     "ModelMonitoring",
     "MonitoringReport",
     "PerformanceDrift",
+    "PredictionPerformance",
     "Trend",
     "Violation",
 ]
@@ -121,7 +134,7 @@ _SELECT_POINTS = (
 )
 
 
-class ModelMonitoring:
+class ModelMonitoring(PredictionVerbs):
     """Log what a model does in production, and find out when it changes.
 
     Parameters
@@ -488,7 +501,9 @@ class ModelMonitoring:
         profiles = {feature: profile_to_bytes(profile_column(column)) for feature, column in columns.items()}
         uid = new_id()
         with self._database.write() as session:
-            monitored = self._ensure_monitored(session, name, version)
+            cursor = session.connection().connection.cursor()  # the same transaction
+            monitored = self._ensure_monitored(cursor, name, version)
+            cursor.close()
             reference = FeatureReferenceRow(
                 uid=uid, monitored_id=monitored, created_at=to_utc(), n_rows=n_rows, label=text, model=None
             )
@@ -666,6 +681,62 @@ class ModelMonitoring:
         with self._database.read() as session:
             return self._feature_drift(session, name, version, first, last, level, threshold)
 
+    def feature_history(
+        self,
+        name: str,
+        version: str,
+        *,
+        bucket: str = "day",
+        days: float = 30,
+        end: datetime | str | None = None,
+        psi_threshold: float = 0.2,
+    ) -> FeatureHistory:
+        """Compare the batches of every time window with the stored reference, for a heat map.
+
+        Parameters
+        ----------
+        name, version : str
+        bucket : {"hour", "day", "week", "month"}
+            Length of a window; at most 400 windows.
+        days : float
+            Length of the period; it ends at the newest batch, or at `end`.
+        end : datetime or ISO text, optional
+        psi_threshold : float
+            As in `detect_data_drift`.
+
+        Raises
+        ------
+        StateError
+            If there is no reference yet.
+        """
+        name, version = check_name(name, "model name"), check_name(version, "version")
+        check_choice(bucket, "bucket", tuple(BUCKETS))
+        period, threshold = to_float(days, "days"), to_float(psi_threshold, "psi_threshold")
+        if not 0.0 < period <= 36_500.0:
+            raise InvalidValueError(f"days must lie in (0, 36500], got {period:g}")
+        last = None if end is None else to_utc(end, "end")
+        with self._database.read() as session:
+            reference, profiles = self._find_reference(session, name, version)
+            if last is None:
+                last = session.scalar(
+                    sa.select(sa.func.max(FeatureBatchRow.at)).where(FeatureBatchRow.reference_id == reference.id)
+                )
+            if last is None:
+                last = to_utc()
+            starts = bucket_starts(last - timedelta(days=period), last, bucket)
+            batches, counts = self._read_batches(session, reference.id, starts[0], last)
+        windows: list[list[FeatureDrift]] = []
+        rows: list[int] = []
+        for position, start in enumerate(starts):
+            until = starts[position + 1] if position + 1 < len(starts) else None
+            inside = [b for b in batches if b.at >= start and (until is None or b.at < until)]
+            ids = {batch.id for batch in inside}
+            mine = {key: [c for owner, c in found if owner in ids] for key, found in counts.items()}
+            rows.append(sum(batch.n_rows for batch in inside))
+            compared = compare_profiles(profiles, mine, changes_of(inside), bool(inside), threshold)
+            windows.append(judge_features(compared))
+        return to_feature_history(name, version, bucket, starts, windows, rows)
+
     # -- reports -------------------------------------------------------------------------------------
 
     def generate_monitoring_report(
@@ -732,22 +803,7 @@ class ModelMonitoring:
     def _ensure_series(self, cursor: Any, key: tuple[str, str, str, str]) -> int:
         name, version, metric, segment = key
         sql = self._database.sql
-        cursor.execute(
-            sql("INSERT INTO monitored_models (name, version, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"),
-            (name, version, to_microseconds(to_utc())),
-        )
-        cursor.execute(
-            sql("SELECT id, version_id FROM monitored_models WHERE name = ? AND version = ?"), (name, version)
-        )
-        monitored_id, version_id = cursor.fetchone()
-        if version_id is None:
-            cursor.execute(
-                sql(
-                    "UPDATE monitored_models SET version_id = (SELECT v.id FROM model_versions v JOIN models m "
-                    "ON m.id = v.model_id WHERE m.name = ? AND v.version = ?) WHERE id = ?"
-                ),
-                (name, version, monitored_id),
-            )
+        monitored_id = self._ensure_monitored(cursor, name, version)
         cursor.execute(
             sql(
                 "INSERT INTO performance_series (monitored_id, metric, segment) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
@@ -768,20 +824,6 @@ class ModelMonitoring:
         rows: list[Any] = list(result.fetchall())
         rows.reverse()
         return rows
-
-    def _find_monitored(self, session: Session, name: str, version: str) -> MonitoredModelRow:
-        row = session.scalar(
-            sa.select(MonitoredModelRow).where(MonitoredModelRow.name == name, MonitoredModelRow.version == version)
-        )
-        if row is None:
-            known = session.scalars(
-                sa.select(MonitoredModelRow.version).where(MonitoredModelRow.name == name).limit(10)
-            ).all()
-            if known:
-                raise NotFoundError(f"nothing was logged for {name} {version}; known versions: {', '.join(known)}")
-            names = session.scalars(sa.select(MonitoredModelRow.name).distinct().limit(10)).all()
-            raise NotFoundError(f"nothing was logged for a model named {name!r}; known: {', '.join(names) or 'none'}")
-        return row
 
     def _find_series(self, session: Session, key: tuple[str, str, str, str]) -> int:
         name, version, metric, segment = key
@@ -867,34 +909,6 @@ class ModelMonitoring:
 
     # -- private: data -------------------------------------------------------------------------------
 
-    def _ensure_monitored(self, session: Session, name: str, version: str) -> int:
-        insert: Any
-        if self._database.dialect == "postgresql":
-            from sqlalchemy.dialects.postgresql import insert
-        else:
-            from sqlalchemy.dialects.sqlite import insert
-        session.execute(
-            insert(MonitoredModelRow)
-            .values(name=name, version=version, created_at=to_utc())
-            .on_conflict_do_nothing(index_elements=["name", "version"])
-        )
-        row = session.scalars(
-            sa.select(MonitoredModelRow)
-            .where(MonitoredModelRow.name == name, MonitoredModelRow.version == version)
-            .with_for_update()
-        ).one()
-        if row.version_id is None:
-            row.version_id = session.scalar(_version_id_of(name, version))
-        return row.id
-
-    def _version_uid(self, session: Session, row: MonitoredModelRow) -> str | None:
-        """Public id of the registered version, also when it was registered after the first log call."""
-        statement = sa.select(ModelVersionRow.uid)
-        if row.version_id is not None:
-            return session.scalar(statement.where(ModelVersionRow.id == row.version_id))
-        joined = statement.join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
-        return session.scalar(joined.where(ModelRow.name == row.name, ModelVersionRow.version == row.version))
-
     def _find_reference(
         self, session: Session, name: str, version: str
     ) -> tuple[FeatureReferenceRow, list[tuple[FeatureProfileRow, FeatureProfile]]]:
@@ -933,28 +947,11 @@ class ModelMonitoring:
             last = to_utc()
         if first is None:
             first = last - timedelta(days=7)
-        batches = session.execute(
-            sa.select(FeatureBatchRow.id, FeatureBatchRow.n_rows, FeatureBatchRow.changes)
-            .where(FeatureBatchRow.reference_id == reference.id)
-            .where(FeatureBatchRow.at >= first, FeatureBatchRow.at <= last)
-        ).all()
-        ids = [batch.id for batch in batches]
-        counts: dict[int, list[FeatureCounts]] = {}
-        for profile_id, data in session.execute(
-            sa.select(FeatureCountsRow.profile_id, FeatureCountsRow.data)
-            .join(FeatureBatchRow, FeatureBatchRow.id == FeatureCountsRow.batch_id)
-            .where(FeatureBatchRow.reference_id == reference.id)
-            .where(FeatureBatchRow.at >= first, FeatureBatchRow.at <= last)
-        ):
-            counts.setdefault(profile_id, []).append(counts_from_bytes(data))
-        changes: dict[str, dict[str, int]] = {}
-        for batch in batches:
-            for feature, change in batch.changes.items():
-                seen = changes.setdefault(feature, {})
-                seen[change] = seen.get(change, 0) + batch.n_rows
-        compared = compare_profiles(profiles, counts, changes, bool(ids), psi_threshold)
+        batches, tagged = self._read_batches(session, reference.id, first, last)
+        counts = {key: [found for _, found in pairs] for key, pairs in tagged.items()}
+        compared = compare_profiles(profiles, counts, changes_of(batches), bool(batches), psi_threshold)
         n_rows = sum(batch.n_rows for batch in batches)
-        words = () if ids else (f"no batches between {first:%Y-%m-%d %H:%M} and {last:%Y-%m-%d %H:%M} UTC",)
+        words = () if batches else (f"no batches between {first:%Y-%m-%d %H:%M} and {last:%Y-%m-%d %H:%M} UTC",)
         weights = {row.feature: row.importance for row, _ in profiles if row.importance is not None}
         return to_data_drift(
             compared,
@@ -968,6 +965,30 @@ class ModelMonitoring:
             start_at=first,
             end_at=last,
         )
+
+    def _read_batches(
+        self, session: Session, reference_id: int, first: datetime, last: datetime
+    ) -> tuple[list[Any], dict[int, list[tuple[int, FeatureCounts]]]]:
+        """Batches of a period, and their counts (batch id, counts) by profile."""
+        inside = (
+            FeatureBatchRow.reference_id == reference_id,
+            FeatureBatchRow.at >= first,
+            FeatureBatchRow.at <= last,
+        )
+        batches = session.execute(
+            sa.select(FeatureBatchRow.id, FeatureBatchRow.at, FeatureBatchRow.n_rows, FeatureBatchRow.changes)
+            .where(*inside)
+            .order_by(FeatureBatchRow.at, FeatureBatchRow.id)
+        ).all()
+        counts: dict[int, list[tuple[int, FeatureCounts]]] = {}
+        for batch_id, profile_id, data in session.execute(
+            sa.select(FeatureCountsRow.batch_id, FeatureCountsRow.profile_id, FeatureCountsRow.data)
+            .join(FeatureBatchRow, FeatureBatchRow.id == FeatureCountsRow.batch_id)
+            .where(*inside)
+            .order_by(FeatureBatchRow.at, FeatureBatchRow.id)
+        ):
+            counts.setdefault(profile_id, []).append((batch_id, counts_from_bytes(data)))
+        return list(batches), counts
 
     # -- private: report -----------------------------------------------------------------------------
 
@@ -1077,14 +1098,6 @@ class ModelMonitoring:
 
 # -- private helpers ---------------------------------------------------------------------------------
 
-
-
-def _version_id_of(name: str, version: str) -> sa.Select[Any]:
-    return (
-        sa.select(ModelVersionRow.id)
-        .join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
-        .where(ModelRow.name == name, ModelVersionRow.version == version)
-    )
 
 
 def _baseline_row(series_id: int, record: BaselineRecord) -> PerformanceBaselineRow:

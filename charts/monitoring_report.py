@@ -17,7 +17,7 @@ from charts.monitoring import plot_control_chart, plot_drift_ranking, plot_featu
 from charts.theme import alt_text
 
 if TYPE_CHECKING:
-    from monitoring_parts.results import MetricSummary, MonitoringReport
+    from monitoring_parts.results import MetricSummary, MonitoringReport, PerformanceDrift, Violation
 
 __all__ = ["report_page"]
 
@@ -102,7 +102,7 @@ def report_page(report: MonitoringReport, *, include_plotly: bool = True) -> str
     )
 
 
-def _recent(summary: MetricSummary) -> object:
+def _recent(summary: MetricSummary) -> PerformanceDrift:
     import dataclasses
 
     drift = summary.drift
@@ -169,12 +169,11 @@ def _metrics(metrics: Sequence[MetricSummary]) -> str:
     return _table(head, rows)
 
 
-def _violations(found: Sequence[tuple[MetricSummary, object]]) -> str:
+def _violations(found: Sequence[tuple[MetricSummary, Violation]]) -> str:
     rows = []
     for m, violation in found[:LISTED_VIOLATIONS]:
-        at, value, z = (getattr(violation, name) for name in ("at", "value", "z"))
-        rule, direction = getattr(violation, "rule", ""), getattr(violation, "direction", "")
-        rows.append((_label(m), _date(at), _value(value), rule, _value(z), direction))
+        at, value, z = violation.at, violation.value, violation.z
+        rows.append((_label(m), _date(at), _value(value), violation.rule, _value(z), violation.direction))
     more = len(found) - len(rows)
     note = f"<p>and {more:,} more</p>" if more > 0 else ""
     return _table(("Metric", "Time", "Value", "Rule", "z", "Direction"), rows) + note

@@ -56,7 +56,7 @@ _MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|<>~:$&=\"'^]")
 # `--`, `>=`, and addresses that would become links.
 _REWRITTEN = re.compile(r":[\w+-]+[:\[]|--|->|<-|[<>~]=|://|www\.|\S@\S", re.IGNORECASE)
 _ICON = re.compile(r"(:)(?=material/)")
-_LINE_START = re.compile(r"(\d{1,9})([.)])|[-+=]")
+_LINE_START = re.compile(r"(\d{1,9})([.)])(?=\s|$)|[-+](?=\s|$)")
 # A cell that begins like this is run as a formula by spreadsheets (OWASP, "CSV injection").
 _FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 

@@ -246,7 +246,7 @@ def _draw_course(app: ui.App, version: ModelVersion) -> None:
     """Draw the model's Production timeline and the recorded performance of this version."""
     history = app.registry.performance_history(version.name, version.version)
     if len(history):
-        from charts import versions as figures
+        from charts import registry as figures
 
         ui.chart(app, figures.plot_performance_history(history), key=f"{TAB}.performance")
     render_history(app, version.name)
@@ -256,7 +256,7 @@ def render_history(app: ui.App, name: str) -> None:
     """Draw which version of a model was in Production when."""
     events = app.registry.stage_history(name)
     if any(event.to_stage.value == "Production" for event in events):
-        from charts import versions as figures
+        from charts import registry as figures
 
         ui.chart(app, figures.plot_stage_timeline(events), key=f"{TAB}.timeline")
 
@@ -269,7 +269,7 @@ def selection_buttons(app: ui.App, versions: Sequence[ModelVersion]) -> None:
     locked = not app.can_edit
 
     def button(label: str, name: str, icon: str, *, kind: str = "secondary", **payload: Any) -> None:
-        st.button(label, key=f"{TAB}.{name}", icon=f":material/{icon}:", disabled=locked, type=kind,  # type: ignore[arg-type]
+        st.button(label, key=f"{TAB}.do.{name}", icon=f":material/{icon}:", disabled=locked, type=kind,  # type: ignore[arg-type]
                   on_click=ui.open_dialog, args=(f"{TAB}.{name}",), kwargs=payload)  # fmt: skip
 
     if len(versions) == 2 and not any(version.deleted_at for version in versions):

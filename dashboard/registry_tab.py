@@ -211,7 +211,9 @@ def _frame(registry: ModelRegistryManager, rows: pd.DataFrame) -> pd.DataFrame:
     if (aliases != "").any():
         data["Aliases"] = aliases
     data["Type"] = rows["model_type"].astype(str).str.replace("_", " ")
-    data["Owner"] = rows["owner"].map(lambda owner: owner if isinstance(owner, str) else "")
+    owners = rows["owner"].map(lambda owner: owner if isinstance(owner, str) else "")
+    if (owners != "").any():
+        data["Owner"] = owners
     data["Size"] = rows["size_bytes"].map(formats.size)
     data["Registered (UTC)"] = pd.to_datetime(rows["created_at"], utc=True)
     return pd.DataFrame(data)
@@ -357,8 +359,8 @@ def _draw_table(app: ui.App, view: RegistryView, choices: Choices) -> None:
         ui.note("No version matches. Change the search, or show deleted ones.")
         return
     config: dict[str, Any] = {
-        "Model": st.column_config.TextColumn(pinned=True, width="medium"),
-        "Version": st.column_config.TextColumn(pinned=True, width="small"),
+        "Model": st.column_config.TextColumn(width="medium"),
+        "Version": st.column_config.TextColumn(width="small"),
         "Recorded since": st.column_config.LineChartColumn(help="The course of the first metric since registration"),
         "Registered (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
     }

@@ -1,7 +1,7 @@
 """The Tracking tab: find runs, look into one, compare several.
 
-`build_view` reads what one screen shows (a page of runs, counts, the selected runs); `render` draws it. One selected run
-opens its details (`dashboard.tracking_details`), two or more are compared, and the curves of at most ten are drawn.
+`build_view` reads what one screen shows (a page of runs, counts, the selected runs); `render` draws it. One selected
+run opens its details (`dashboard.tracking_details`), two or more are compared, and the curves of at most ten are drawn.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from db import NotFoundError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from streamlit.delta_generator import DeltaGenerator
+
     from experiment_tracking import ExperimentTracking, Run
 
 __all__ = ["Choices", "TrackingView", "build_view", "render"]
@@ -33,6 +35,7 @@ X_AXES = {"Step": "step", "Time": "time", "Relative time": "relative"}
 MAX_COLUMNS = 12  # metric and param columns shown unless more are asked for
 MAX_CURVES = 10  # runs drawn at once
 MAX_POINTS = 1_500  # points drawn a run and metric; extremes are kept
+MAX_AXES = 8  # params in parallel coordinates
 MAX_SELECTED = 50  # runs that are read one by one for the comparison
 STATUS_TEXT = {"running": "▶ running", "finished": "✓ finished", "failed": "✗ failed", "killed": "■ killed"}
 _MAIN_METRICS = (
@@ -339,6 +342,19 @@ def differences_frame(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["key", "kind", *names])
 
 
+def selection_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the selected runs with their params and the best value of each metric, for figures."""
+    import pandas as pd
+
+    from tracking_parts.records import goal_of
+
+    rows = []
+    for run in runs:
+        best = {f"metrics.{key}": s.best(goal_of(key)) for key, s in run.metric_summaries.items()}
+        rows.append({"run_id": run.run_id, "name": run.name} | {f"params.{k}": v for k, v in run.params.items()} | best)
+    return pd.DataFrame(rows)
+
+
 # -- drawing -----------------------------------------------------------------------------------------
 
 
@@ -354,11 +370,15 @@ def render(app: ui.App) -> None:
             details.dialogs(app)
             return
         numbers = st.container()
-        choices = _choose(app, experiments)
+        choices, bar, count = _choose(app, experiments)
         view = build_view(app.tracking, choices)
+        count.caption(f"**{formats.count_of(view.n_found, max(view.n_all, view.n_found), 'run')}**")
         with numbers:
             ui.kpis(view.kpis)
-        _draw_table(app, view, choices)
+        with bar:
+            _draw_actions(app, view)
+            ui.csv_download(lambda: _export(app, choices), "runs.csv", key=f"{TAB}.csv")
+        _draw_table(view)
         if view.missing:
             ui.note(f"{formats.plural(view.missing, 'selected run')} no longer exists: someone deleted it for good.")
         if len(view.runs) == 1:
@@ -372,8 +392,8 @@ def render(app: ui.App) -> None:
     details.dialogs(app)
 
 
-def _choose(app: ui.App, experiments: Sequence[str]) -> Choices:
-    """Draw the filters and return what was chosen."""
+def _choose(app: ui.App, experiments: Sequence[str]) -> tuple[Choices, DeltaGenerator, DeltaGenerator]:
+    """Draw the filters; return what was chosen, the row of actions below them, and the place in it for the count."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         options = [ALL_EXPERIMENTS, *experiments]
         experiment = st.selectbox(
@@ -402,8 +422,9 @@ def _choose(app: ui.App, experiments: Sequence[str]) -> Choices:
         shown = st.segmented_control(
             "Show", list(SHOWN), **ui.in_url(f"{TAB}.shown", default="Active", options=list(SHOWN)), required=True
         )
-    columns, values = None, "last"
-    with st.popover("Columns", icon=":material/view_column:"):
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    count = bar.container(width="stretch")
+    with bar, st.popover("Columns", icon=":material/view_column:"):
         values = st.segmented_control(
             "Value of each metric", VALUES, required=True, **ui.in_url(f"{TAB}.values", default="last", options=VALUES)
         )
@@ -414,7 +435,7 @@ def _choose(app: ui.App, experiments: Sequence[str]) -> Choices:
             placeholder="The first twelve",
             **ui.in_url(f"{TAB}.columns", default=[], options=all_columns, many=True),
         )
-    return Choices(
+    choices = Choices(
         experiment=chosen,
         filter=text or "",
         shown=SHOWN[shown or "Active"],
@@ -424,11 +445,12 @@ def _choose(app: ui.App, experiments: Sequence[str]) -> Choices:
         offset=ui.page_offset(f"{TAB}.page"),
         selected=tuple(ui.selected("run")),
     )
+    return choices, bar, count
 
 
-def _draw_table(app: ui.App, view: TrackingView, choices: Choices) -> None:
+def _draw_table(view: TrackingView) -> None:
     config: dict[str, Any] = {
-        "name": st.column_config.TextColumn("Run", pinned=True, width="medium"),
+        "name": st.column_config.TextColumn("Run", pinned=len(view.shown_columns) > 8, width="medium"),
         "experiment": st.column_config.TextColumn("Experiment"),
         "status": st.column_config.TextColumn("Status", width="small"),
         "started_at": st.column_config.DatetimeColumn("Started (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC"),
@@ -440,10 +462,6 @@ def _draw_table(app: ui.App, view: TrackingView, choices: Choices) -> None:
             config[column] = st.column_config.NumberColumn(label, format=number_format)
         else:
             config[column] = st.column_config.TextColumn(label)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(f"**{formats.count_of(view.n_found, max(view.n_all, view.n_found), 'run')}**", width="stretch")
-        _draw_actions(app, view)
-        ui.csv_download(lambda: _export(app, choices), "runs.csv", key=f"{TAB}.csv")
     if not view.ids:
         ui.note("No run matches. Change the filter, or show archived or deleted ones.")
         return
@@ -546,38 +564,46 @@ def _draw_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> No
     if not chosen:
         ui.note("Choose a metric.")
         return
-    from charts.runs import plot_curves
+    from charts.theme import shorten_label
+    from charts.tracking import plot_curves
 
     history = app.tracking.metric_history([run.run_id for run in drawn], list(chosen), max_points=MAX_POINTS)
     names = {run.run_id: run.name for run in drawn}
     for metric in chosen:
         figure = plot_curves(
             history[history["metric"] == metric],
-            metric,
             names=names,
             x=X_AXES[axis or "Step"],
             smoothing=smoothing,
             log_y=log_y,
+            title=shorten_label(metric),
         )
         ui.chart(app, figure, key=f"{TAB}.curve.{metric}")
 
 
 def _draw_parallel(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> None:
-    from charts.runs import plot_parallel
+    from charts.tracking import plot_parallel
 
-    ui.chart(app, plot_parallel(runs, main_metric(metrics)), key=f"{TAB}.parallel_chart")
+    main = main_metric(metrics)
+    columns = [d.key for d in differences(runs) if d.kind == "param"]
+    shown = [f"params.{key}" for key in columns[:MAX_AXES]] + [f"metrics.{key}" for key in metrics[:3] if key != main]
+    ui.chart(app, plot_parallel(selection_frame(runs), shown, f"metrics.{main}"), key=f"{TAB}.parallel_chart")
 
 
 def _draw_scatter(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> None:
-    from charts.runs import plot_scatter
+    from charts.tracking import plot_scatter
+    from tracking_parts.records import goal_of
 
-    numeric = sorted(
-        {k for run in runs for k, v in run.params.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    )
-    options = [f"params.{key}" for key in numeric] + [f"metrics.{key}" for key in metrics]
-    main = f"metrics.{main_metric(metrics)}"
-    with st.container(horizontal=True, gap="small"):
+    params = sorted({key for run in runs for key in run.params})
+    options = [f"params.{key}" for key in params] + [f"metrics.{key}" for key in metrics]
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         x = st.selectbox("Horizontal", options, **ui.in_url(f"{TAB}.x", default=options[0], options=options))
-        y = st.selectbox("Vertical", options, **ui.in_url(f"{TAB}.y", default=main, options=options))
+        vertical = [f"metrics.{key}" for key in metrics]
+        y = st.selectbox(
+            "Vertical", vertical, **ui.in_url(f"{TAB}.y", default=f"metrics.{main_metric(metrics)}", options=vertical)
+        )
+        log_x = st.toggle("Log scale", key=f"{TAB}.log_x", persist_state="session")
     if x and y:
-        ui.chart(app, plot_scatter(runs, x, y), key=f"{TAB}.scatter_chart")
+        goals = [goal_of(dimension.partition(".")[2]) for dimension in (x, y)]
+        pareto = (goals[0], goals[1]) if x.startswith("metrics.") and x != y else None
+        ui.chart(app, plot_scatter(selection_frame(runs), x, y, log_x=log_x, pareto=pareto), key=f"{TAB}.scatter_chart")

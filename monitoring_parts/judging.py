@@ -232,7 +232,7 @@ def _microseconds(at: datetime) -> int:
 
 
 def _filled_counts(part: LoggedPoints) -> FloatArray | None:
-    """Counts with gaps filled by the median, or None when no point has one."""
+    """Return counts with gaps filled by the median, or None when no point has one."""
     if part.counts is None or not (part.counts > 0.0).any():
         return None
     known = part.counts > 0.0
@@ -335,6 +335,7 @@ def _gaps(times: IntArray, start: int) -> tuple[Gap, ...]:
 def baseline_of(
     metric: str, points: LoggedPoints, source: str, method: str | None, *, created_at: datetime | None
 ) -> BaselineRecord:
+    """Estimate a baseline from points and record where it comes from."""
     counts = points.complete_counts
     chosen = method or chart_method(metric, points.values, counts)
     found = estimate_baseline(points.values, counts, chosen)

@@ -28,6 +28,7 @@ SeriesKey = tuple[str, str, str, str]
 
 
 def series_key(name: object, version: object, metric: object, segment: object) -> SeriesKey:
+    """Return a checked (name, version, metric, segment); no segment is the empty text."""
     return (
         check_name(name, "model name"),
         check_name(version, "version"),
@@ -37,12 +38,14 @@ def series_key(name: object, version: object, metric: object, segment: object) -
 
 
 def new_tie() -> int:
+    """Return a random number that tells apart points of one instant."""
     return int.from_bytes(os.urandom(8)) >> 1
 
 
 def points_of_mappings(
     rows: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any]
 ) -> dict[SeriesKey, list[tuple[Any, ...]]]:
+    """Read rows one by one; an error names the row and the key."""
     batches: dict[SeriesKey, list[tuple[Any, ...]]] = {}
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
@@ -154,6 +157,7 @@ def _counts_of(column: Any, n: int) -> list[int | None]:
 
 
 def bucketed(frame: Any, bucket: str) -> Any:
+    """Return means per time bucket, weighted by prediction counts where every point has one."""
     import pandas as pd
 
     counts = frame["prediction_count"]

@@ -444,7 +444,7 @@ def _chain(
                 return None
         return up2, down2, up1, down1, run, calm, wild
 
-    start = (0,) * 7
+    start: tuple[int, ...] = (0,) * 7
     number = {start: 0}
     queue = [start]
     rows: list[int] = []

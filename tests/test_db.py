@@ -134,6 +134,13 @@ def test_the_durability_asked_for_is_the_one_in_force(sqlite_database):
         assert cursor.execute("PRAGMA synchronous").fetchone() == (1,)
 
 
+def test_the_driver_path_writes_on_a_connection_that_was_last_used_for_reading(sqlite_database):
+    assert blob_count(sqlite_database) == 0
+    with sqlite_database.driver() as cursor:
+        cursor.execute("INSERT INTO blobs VALUES ('a', 1, 0)")
+    assert blob_count(sqlite_database) == 1
+
+
 def test_foreign_keys_are_enforced_in_every_mode(sqlite_database):
     with sqlite_database.write() as session:
         assert session.connection().exec_driver_sql("PRAGMA foreign_keys").scalar() == 1

@@ -301,3 +301,52 @@ def open_app(
     finally:
         for context in contexts:
             context.close()
+
+
+# -- something to look at --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Seed:
+    """What the `seed` fixture stored: managers, and the ids of what they made."""
+
+    tracking: Any
+    registry: Any
+    runs: list[str]
+    versions: list[str]
+
+
+@pytest.fixture
+def seed(store: Database) -> Seed:
+    """Six finished runs and a failed one, and three versions of a model, the second in Production."""
+    from experiment_tracking import ExperimentTracking
+    from model_registry import ModelRegistryManager
+
+    tracking, registry = ExperimentTracking(store, capture_environment=False), ModelRegistryManager(store)
+    runs = []
+    for number in range(6):
+        rate = 0.001 * 3**number
+        run = tracking.start_run("training", f"run-{number}", params={"learning_rate": rate, "kind": "ab"[number % 2]})
+        for step in range(12):
+            accuracy = 0.5 + 0.05 * number + step / 60
+            tracking.log_metrics(run, {"accuracy": accuracy, "loss": 1 - accuracy + 0.01 * number}, step=step)
+        tracking.set_tags(run, {"team": "vision"})
+        tracking.log_artifact(run, {"weights": [number]}, name="model", kind="model")
+        tracking.log_text(run, f"report of run {number}\n", "report.txt")
+        tracking.end_run(run)
+        runs.append(run)
+    failed = tracking.start_run("training", "run-broken", params={"learning_rate": 9.0})
+    tracking.end_run(failed, "failed", error="out of memory")
+    runs.append(failed)
+    versions = [
+        registry.register_model(
+            {"weights": [n]}, "churn", f"1.{n}.0", "classifier", {"accuracy": 0.9 + n / 100, "f1": 0.85 + n / 50},
+            {"learning_rate": 0.001 * (n + 1), "epochs": 10}, tags={"team": "vision"}, run_id=runs[n], actor="ada",
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    registry.transition_stage("churn", "1.0.0", "Production", reason="first", actor="ada")
+    registry.transition_stage("churn", "1.1.0", "Production", reason="better", actor="ada")
+    for day in range(1, 6):
+        registry.record_performance("churn", "1.1.0", {"accuracy": 0.91 - day / 1000}, at=f"2026-01-{day:02d}")
+    return Seed(tracking, registry, runs, versions)

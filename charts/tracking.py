@@ -1,0 +1,405 @@
+"""Figures of experiment tracking: curves over steps or time, params against metrics, runs beside each other.
+
+    >>> import pandas as pd
+    >>> history = pd.DataFrame({"run_id": ["a"] * 3, "metric": ["loss"] * 3, "step": [0, 1, 2],
+    ...                         "at": pd.to_datetime([0, 1, 2], unit="s", utc=True), "value": [3.0, 2.0, 1.0]})
+    >>> figure = plot_curves(history, names={"a": "run-001"})
+    >>> [trace.name for trace in figure.data]
+    ['run-001']
+
+Frames come from `ExperimentTracking.metric_history`, `search_runs` and `compare_runs`. Values that are no finite number are gaps
+in a curve and are left out elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+import plotly.io as pio
+
+from charts.theme import (
+    NEUTRAL,
+    SERIES_COLORS,
+    add_level,
+    base_figure,
+    empty_figure,
+    escape,
+    series_style,
+    shorten_label,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "figure_from_json",
+    "pareto_front",
+    "plot_box",
+    "plot_curves",
+    "plot_explanation",
+    "plot_leaderboard",
+    "plot_parallel",
+    "plot_run_diff",
+    "plot_scatter",
+    "smooth",
+]
+
+MAX_SERIES = 30  # curves in one figure: more cannot be told apart
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def figure_from_json(text: str) -> go.Figure:
+    """Return a Plotly figure from its JSON."""
+    return pio.from_json(text)
+
+
+def smooth(values: Sequence[float] | FloatArray, weight: float) -> FloatArray:
+    """Return the exponential moving average of a curve, corrected for its start.
+
+    Parameters
+    ----------
+    values : array of shape (n_points,)
+        What is no finite number stays as it is, and the average goes on behind it.
+    weight : float
+        In [0, 1): 0 leaves the curve as it is; each point takes this share from the one before.
+
+    Examples
+    --------
+    >>> smooth([0.0, 1.0, 1.0], 0.5).round(3).tolist()
+    [0.0, 0.667, 0.857]
+    """
+    if not 0.0 <= weight < 1.0:
+        raise ValueError(f"weight must be at least 0 and below 1, got {weight!r}")
+    array = np.asarray(values, dtype=np.float64)
+    result = array.copy()
+    average, share = 0.0, 0.0
+    for index, value in enumerate(array.tolist()):
+        if math.isfinite(value):
+            average = weight * average + (1.0 - weight) * value
+            share = weight * share + (1.0 - weight)  # without it the curve would begin near 0
+            result[index] = average / share
+    return result
+
+
+def _gaps(values: FloatArray) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def plot_curves(
+    history: pd.DataFrame,
+    *,
+    names: Mapping[str, str] | None = None,
+    x: Literal["step", "time", "relative"] = "step",
+    smoothing: float = 0.0,
+    log_x: bool = False,
+    log_y: bool = False,
+    title: str | None = None,
+) -> go.Figure:
+    """Draw histories over each other, a curve a run and metric.
+
+    Parameters
+    ----------
+    history : DataFrame
+        From `metric_history`: run_id, metric, step, at, value.
+    names : mapping or None
+        Name of each run by its id.
+    x : {"step", "time", "relative"}
+        "relative" is seconds since the first point of the run.
+    smoothing : float
+        Weight of `smooth`; the raw curve stays, faint.
+    log_x, log_y : bool
+        Logarithmic axes; what is not positive is a gap then.
+    title : str or None
+    """
+    if len(history) == 0:
+        return empty_figure(title, "No values yet: log_metrics() adds them")
+    metrics = list(dict.fromkeys(history["metric"]))
+    shown = "; ".join(shorten_label(metric) for metric in metrics[:3])
+    x_title = {"step": "Step", "time": "Time (UTC)", "relative": "Time since the first point (s)"}[x]
+    figure = base_figure(
+        title or shown,
+        x_title=x_title,
+        y_title=shown if len(metrics) == 1 else "Value",
+        alt=f"Curves of {shown} for {history['run_id'].nunique()} runs over {x_title.lower()}.",
+    )
+    groups = list(history.groupby(["run_id", "metric"], sort=False))
+    starts = history.groupby("run_id")["at"].min()
+    for index, ((run_id, metric), part) in enumerate(groups[:MAX_SERIES]):
+        style = series_style(index)
+        label = shorten_label((names or {}).get(run_id, run_id[:8]))
+        if len(metrics) > 1:
+            label = f"{label}, {shorten_label(metric)}"
+        values = part["value"].to_numpy(dtype=np.float64)
+        if log_y:
+            values = np.where(values > 0, values, np.nan)
+        if x == "step":
+            places: Any = part["step"].to_numpy()
+        elif x == "time":
+            places = part["at"].dt.tz_localize(None).to_numpy()
+        else:
+            places = (part["at"] - starts[run_id]).dt.total_seconds().to_numpy()
+        common: dict[str, Any] = {"x": places, "connectgaps": False, "legendgroup": f"{run_id}{metric}"}
+        lone = len(part) == 1
+        mode = "markers" if lone else "lines+markers" if len(part) <= 40 else "lines"
+        marker = style.marker | {"size": 8 if lone else 5}
+        if smoothing > 0.0 and not lone:
+            figure.add_scatter(
+                y=_gaps(values), mode="lines", line=style.line | {"width": 1}, opacity=0.25, showlegend=False,
+                hoverinfo="skip", name=label, **common,
+            )  # fmt: skip
+            figure.add_scatter(y=_gaps(smooth(values, smoothing)), mode="lines", line=style.line, name=label, **common)
+        else:
+            figure.add_scatter(y=_gaps(values), mode=mode, line=style.line, marker=marker, name=label, **common)
+    if log_y:
+        figure.update_yaxes(type="log")
+    if log_x and x != "time":
+        figure.update_xaxes(type="log")
+    figure.update_layout(showlegend=True)
+    if len(groups) > MAX_SERIES:
+        figure.add_annotation(
+            text=f"the first {MAX_SERIES} of {len(groups)} curves", x=1, y=0, xref="paper", yref="paper", showarrow=False
+        )
+    return figure
+
+
+def _column(frame: pd.DataFrame, name: str) -> tuple[FloatArray, list[str] | None]:
+    """Return a column as numbers, and the labels of its codes if it is not numeric."""
+    items = list(frame[name])
+    if all(_is_number(item) or item is None or item != item for item in items):
+        return np.array([np.nan if item is None else float(item) for item in items], dtype=np.float64), None
+    labels = sorted({_text(item) for item in items})
+    return np.array([float(labels.index(_text(item))) for item in items], dtype=np.float64), labels
+
+
+def _is_number(item: object) -> bool:
+    return isinstance(item, int | float | np.number) and not isinstance(item, bool)
+
+
+def _text(item: object) -> str:
+    return "none" if item is None or item != item else str(item)
+
+
+def _bare(column: str) -> str:
+    return shorten_label(column.partition(".")[2] if column.split(".")[0] in {"params", "metrics", "best", "tags"} else column)
+
+
+def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, title: str | None = None) -> go.Figure:
+    """Draw a line a run through its params to its metric.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        From `search_runs` or `compare_runs`.
+    columns : sequence of str
+        Columns of the frame, such as "params.lr"; texts become evenly spaced marks.
+    metric : str
+        The last column, which also colours the lines; runs without a finite value are left out.
+    """
+    if metric not in frame or len(frame) == 0:
+        return empty_figure(title, f"No run has {escape(metric)}")
+    kept = frame[np.isfinite(_column(frame, metric)[0])]
+    if len(kept) == 0:
+        return empty_figure(title, f"No run has a finite {_bare(metric)}")
+    dimensions = []
+    for name in [*[c for c in columns if c in kept and c != metric], metric]:
+        values, labels = _column(kept, name)
+        finite = values[np.isfinite(values)]
+        low = float(finite.min()) if len(finite) else 0.0
+        dimension: dict[str, Any] = {"label": _bare(name), "values": np.where(np.isfinite(values), values, low)}
+        if labels is not None:
+            dimension |= {"tickvals": list(range(len(labels))), "ticktext": [shorten_label(text, 20) for text in labels]}
+        dimensions.append(dimension)
+    colors = _column(kept, metric)[0]
+    figure = base_figure(
+        title or f"Params and {_bare(metric)}", alt=f"Parallel coordinates of {len(kept)} runs, coloured by {_bare(metric)}."
+    )
+    figure.add_trace(
+        go.Parcoords(
+            dimensions=dimensions,
+            line={"color": colors, "colorscale": _LINE_SCALE, "showscale": True},
+        )
+    )
+    figure.update_layout(margin={"l": 70, "r": 70, "t": 80, "b": 30})
+    return figure
+
+
+_LINE_SCALE = [[0.0, SERIES_COLORS[1]], [0.5, NEUTRAL], [1.0, SERIES_COLORS[0]]]
+
+
+def pareto_front(x: Sequence[float], y: Sequence[float], *, x_goal: str = "min", y_goal: str = "max") -> list[int]:
+    """Return the positions of the points that no other point beats in both, sorted by x.
+
+    Examples
+    --------
+    >>> pareto_front([1.0, 2.0, 3.0], [0.5, 0.4, 0.9])
+    [0, 2]
+    """
+    a = np.asarray(x, dtype=np.float64) * (1.0 if x_goal == "min" else -1.0)
+    b = np.asarray(y, dtype=np.float64) * (1.0 if y_goal == "min" else -1.0)
+    order = sorted((i for i in range(len(a)) if np.isfinite(a[i]) and np.isfinite(b[i])), key=lambda i: (a[i], b[i]))
+    front: list[int] = []
+    best = math.inf
+    for i in order:
+        if b[i] < best:
+            front.append(i)
+            best = float(b[i])
+    return sorted(front, key=lambda i: float(np.asarray(x, dtype=np.float64)[i]))
+
+
+def plot_scatter(
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    log_x: bool = False,
+    pareto: tuple[str, str] | None = None,
+    title: str | None = None,
+) -> go.Figure:
+    """Draw a metric against a param (or another metric), a point a run.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        From `search_runs` or `compare_runs`; its column "name" is shown at each point.
+    x, y : str
+        Columns, such as "params.lr" and "metrics.accuracy".
+    log_x : bool
+    pareto : (goal of x, goal of y) or None
+        Also draw the front of the runs that no other beats in both: "min" or "max" each.
+    """
+    if x not in frame or y not in frame or len(frame) == 0:
+        return empty_figure(title, f"No run has both {escape(x)} and {escape(y)}")
+    (a, labels), (b, _) = _column(frame, x), _column(frame, y)
+    kept = np.flatnonzero(np.isfinite(a) & np.isfinite(b))
+    if len(kept) == 0:
+        return empty_figure(title, f"No run has both {_bare(x)} and {_bare(y)}")
+    names = [shorten_label(name) for name in frame["name"]] if "name" in frame else [""] * len(frame)
+    figure = base_figure(
+        title or f"{_bare(y)} by {_bare(x)}", x_title=_bare(x), y_title=_bare(y), alt=f"{len(kept)} runs: {_bare(y)} against {_bare(x)}."
+    )
+    style = series_style(0)
+    figure.add_scatter(
+        x=a[kept], y=b[kept], mode="markers", marker=style.marker | {"opacity": 0.75}, text=[names[i] for i in kept],
+        hovertemplate="%{text}<br>%{x:.6~g}, %{y:.6~g}<extra></extra>", name="runs", showlegend=False,
+    )  # fmt: skip
+    if pareto is not None:
+        front = pareto_front(a, b, x_goal=pareto[0], y_goal=pareto[1])
+        line = series_style(1)
+        figure.add_scatter(
+            x=a[front], y=b[front], mode="lines+markers", line=line.line | {"shape": "hv"}, marker=line.marker,
+            text=[names[i] for i in front], hovertemplate="%{text}<extra>not beaten in both</extra>", name="Pareto front",
+        )  # fmt: skip
+        figure.update_layout(showlegend=True)
+    if labels is not None:
+        figure.update_xaxes(tickvals=list(range(len(labels))), ticktext=[shorten_label(text, 24) for text in labels])
+    elif log_x and (a[kept] > 0).all():
+        figure.update_xaxes(type="log")
+    return figure
+
+
+def plot_box(frame: pd.DataFrame, category: str, metric: str, *, title: str | None = None) -> go.Figure:
+    """Draw the spread of a metric for each value of a param or tag, every run a point."""
+    if category not in frame or metric not in frame:
+        return empty_figure(title, f"No run has both {escape(category)} and {escape(metric)}")
+    values = _column(frame, metric)[0]
+    texts = [_text(item) for item in frame[category]]
+    groups = sorted({text for text, value in zip(texts, values, strict=True) if math.isfinite(value)})
+    if not groups:
+        return empty_figure(title, f"No run has a finite {_bare(metric)}")
+    figure = base_figure(
+        title or f"{_bare(metric)} by {_bare(category)}", x_title=_bare(category), y_title=_bare(metric),
+        alt=f"Box plots of {_bare(metric)} for {len(groups)} values of {_bare(category)}.",
+    )  # fmt: skip
+    for index, group in enumerate(groups[:MAX_SERIES]):
+        chosen = [v for t, v in zip(texts, values.tolist(), strict=True) if t == group and math.isfinite(v)]
+        figure.add_trace(
+            go.Box(
+                y=chosen, name=shorten_label(group, 24), boxpoints="all", jitter=0.3, pointpos=0,
+                marker={"color": series_style(index).color, "size": 5}, showlegend=False,
+            )
+        )  # fmt: skip
+    return figure
+
+
+def plot_run_diff(diff: Any) -> go.Figure:
+    """Draw the metrics of two runs as dots on a line each, scaled to the larger of the two."""
+    rows = [(name, a, b) for name, (a, b, change) in diff.metrics.items() if change is not None]
+    if not rows:
+        return empty_figure("Metrics of two runs", "The runs share no finite metric")
+    first, second = shorten_label(diff.first.name), shorten_label(diff.second.name)
+    figure = base_figure(
+        f"{first} and {second}", x_title="Value, relative to the larger of the two", height=max(240, 60 + 32 * len(rows)),
+        alt=f"Last values of {len(rows)} metrics of two runs.",
+    )  # fmt: skip
+    labels = [shorten_label(name) for name, _, _ in rows]
+    scales = [max(abs(a), abs(b)) or 1.0 for _, a, b in rows]
+    for (_, a, b), label, scale in zip(rows, labels, scales, strict=True):
+        figure.add_scatter(
+            x=[a / scale, b / scale], y=[label, label], mode="lines", line={"color": NEUTRAL, "width": 2},
+            hoverinfo="skip", showlegend=False,
+        )  # fmt: skip
+    for index, (name, position) in enumerate(((first, 1), (second, 2))):
+        figure.add_scatter(
+            x=[row[position] / scale for row, scale in zip(rows, scales, strict=True)], y=labels, mode="markers",
+            marker=series_style(index).marker, name=name, text=[f"{row[position]:.6g}" for row in rows],
+            hovertemplate="%{y}: %{text}<extra></extra>",
+        )  # fmt: skip
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def plot_explanation(explanation: Any) -> go.Figure:
+    """Draw how strongly each param goes with the metric, a bar each."""
+    effects = [effect for effect in explanation.effects if effect.strength is not None][:20]
+    title = f"What goes with {shorten_label(explanation.metric)}"
+    if not effects:
+        reason = explanation.effects[0].reason if explanation.effects else "the runs have no params"
+        return empty_figure(title, f"Nothing can be said: {escape(reason)}")
+    figure = base_figure(
+        title, x_title="Rank association (0 to 1)", height=max(240, 90 + 30 * len(effects)),
+        alt=f"Strength of association of {len(effects)} params with the metric over {explanation.n_runs} runs.",
+    )  # fmt: skip
+    names = [shorten_label(effect.param) for effect in effects]
+    signs = ["" if e.correlation is None else "rises with it" if e.correlation > 0 else "falls with it" for e in effects]
+    figure.add_bar(
+        x=[e.strength for e in effects], y=names, orientation="h", marker_color=SERIES_COLORS[0], name="association",
+        text=signs, textposition="auto", hovertemplate="%{y}: %{x:.3f} %{text}<extra></extra>",
+    )  # fmt: skip
+    if any(e.importance is not None for e in effects):
+        figure.add_scatter(
+            x=[e.importance for e in effects], y=names, mode="markers", marker=series_style(1).marker, name="importance (forest)"
+        )
+        figure.update_layout(showlegend=True)
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(range=[0, 1.02])
+    return figure
+
+
+def plot_leaderboard(leaderboard: Any, *, limit: int = 30) -> go.Figure:
+    """Draw groups of runs with their mean and standard deviation, the best on top."""
+    rows = [row for row in leaderboard.rows if row.mean is not None][:limit]
+    metric = shorten_label(leaderboard.metric)
+    title = f"{shorten_label(leaderboard.experiment)} by {metric}"
+    if not rows:
+        return empty_figure(title, "No finished run has a finite value yet")
+    figure = base_figure(
+        title, x_title=metric, height=max(240, 90 + 28 * len(rows)),
+        alt=f"{len(rows)} groups of runs by mean {metric}; the best is {shorten_label(rows[0].group)}.",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[row.mean for row in rows], y=[shorten_label(row.group) for row in rows], mode="markers",
+        marker=series_style(0).marker, name="mean", showlegend=False, text=[f"{row.n_runs} runs" for row in rows],
+        error_x={"type": "data", "array": [row.std or 0.0 for row in rows], "color": SERIES_COLORS[0]},
+        hovertemplate="%{y}: %{x:.6~g} (%{text})<extra></extra>",
+    )  # fmt: skip
+    if leaderboard.best_value is not None:
+        add_level(figure, leaderboard.best_value, "best run", axis="x")
+    figure.update_yaxes(autorange="reversed", type="category")
+    return figure

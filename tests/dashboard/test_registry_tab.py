@@ -1,0 +1,272 @@
+"""The Registry tab: what it shows, what its widgets do, and its jobs done by hand in a browser."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+import chain
+from dashboard.registry_details import evidence_text, history_frame
+from dashboard.registry_tab import Choices, build_view, comparison_frame
+from tests.dashboard.conftest import healthy, shown_errors, texts
+
+# -- the view --------------------------------------------------------------------------------------------------
+
+
+def test_the_view_counts_models_versions_production_and_stale(seed):
+    view = build_view(seed.registry, Choices())
+    assert [card[:2] for card in view.kpis] == [
+        ("Models", "1"),
+        ("Versions", "3"),
+        ("In Production", "1"),
+        ("Stale", "0"),
+    ]
+    later = datetime.now(UTC) + timedelta(days=100)
+    assert build_view(seed.registry, Choices(), now=later).kpis[3][1] == "1"
+    assert view.n_found == 3
+    assert set(view.ids) == set(seed.versions)
+    assert set(view.frame["Stage"]) == {"★ Production", "▫ Archived", "○ Development"}
+    assert list(view.frame["Recorded since"]).count([]) == 2
+
+
+def test_search_stage_and_pages_narrow_the_table(seed):
+    assert build_view(seed.registry, Choices(stage="Production")).ids == (seed.versions[1],)
+    assert build_view(seed.registry, Choices(text="1.2")).ids == (seed.versions[2],)
+    assert build_view(seed.registry, Choices(text="nothing like it")).ids == ()
+    assert len(build_view(seed.registry, Choices(limit=2, offset=2)).ids) == 1
+    assert len(build_view(seed.registry, Choices(limit=2, offset=40)).ids) == 2
+
+
+def test_deleted_versions_are_listed_apart(seed, store):
+    seed.registry.delete_version("churn", "1.2.0")
+    assert build_view(seed.registry, Choices()).n_found == 2
+    view = build_view(seed.registry, Choices(shown="Deleted"), chain.deleted_version_ids(store))
+    assert view.ids == (seed.versions[2],)
+    assert view.n_found == 1
+
+
+def test_a_selected_version_that_does_not_exist_is_counted_not_shown(seed):
+    view = build_view(seed.registry, Choices(selected=(seed.versions[0], "0" * 32)))
+    assert [version.version for version in view.versions] == ["1.0.0"]
+    assert view.missing == 1
+
+
+def test_a_comparison_lists_only_what_differs(seed):
+    frame = comparison_frame(seed.registry.compare_models("churn", "1.0.0", "1.1.0"))
+    rows = {row["key"]: row for _, row in frame.iterrows()}
+    assert "epochs" not in rows
+    assert rows["accuracy"]["1.1.0"] == "0.910 (+0.0100) ▲ better"
+    assert rows["learning_rate"]["1.1.0"] == "0.002"
+
+
+def test_the_history_says_who_did_what_and_on_what_evidence(seed):
+    frame = history_frame(seed.registry.stage_history("churn"))
+    assert frame.iloc[0]["version"] in {"1.1.0", "1.0.0"}
+    promoted = frame[(frame["version"] == "1.1.0") & (frame["to"] == "Production")].iloc[0]
+    assert (promoted["by"], promoted["reason"], promoted["displaced"]) == ("ada", "better", "1.0.0")
+    gates = [{"gate": "a", "passed": True, "message": ""}, {"gate": "b", "passed": False, "message": ""}]
+    assert evidence_text({"experiment_name": "t", "gates": gates, "override": True}) == (
+        "test t; 1 of 2 gates passed; gates overridden"
+    )
+    assert evidence_text({}) == "–"
+
+
+# -- its widgets -----------------------------------------------------------------------------------------------
+
+
+def table(test):
+    return test.dataframe[0].value
+
+
+def test_every_filter_narrows_the_table(app_test, seed):
+    test = app_test(tab="Registry")
+    assert len(table(test)) == 3
+    healthy(test.text_input(key="registry.search").set_value("1.1").run())
+    assert list(table(test)["Version"]) == ["1.1.0"]
+    assert test.query_params["registry.search"] == ["1.1"]
+    healthy(test.text_input(key="registry.search").set_value("").run())
+    healthy(test.button_group(key="registry.stage").set_value(["Production"]).run())
+    assert list(table(test)["Version"]) == ["1.1.0"]
+
+
+@pytest.mark.parametrize("section", ["Overview", "Model card", "Dependencies", "Files", "History"])
+def test_every_section_of_the_details_draws(app_test, seed, section):
+    test = app_test(tab="Registry", url__values={"version": [seed.versions[1]], "registry.section": [section]})
+    assert not shown_errors(test)
+    assert "churn 1.1.0" in texts(test)
+    assert "trained by run-1" in [button.label for button in test.button]
+
+
+def test_two_selected_versions_are_compared(app_test, seed):
+    test = app_test(tab="Registry", url__values={"version": seed.versions[:2]})
+    assert "2 versions compared with 1.0.0" in texts(test)
+    assert "A/B test these two" in [button.label for button in test.button]
+
+
+def open_dialog(app_test, name, **payload):
+    ids = payload.get("model_ids") or [payload["model_id"]]
+    return app_test(tab="Registry", url__values={"version": ids}, ui__dialog=(f"registry.{name}", payload))
+
+
+def test_promoting_asks_the_gates_and_an_override_needs_a_reason(app_test, seed):
+    seed.registry.set_gates("churn", {"metrics": {"accuracy": {"min": 0.99}}})
+    test = open_dialog(app_test, "stage", model_id=seed.versions[2])
+    test.button_group(key=f"registry.stage.to.{seed.versions[2]}").set_value(["Production"])
+    healthy(test.run())
+    assert "✗ failed: accuracy is 0.92; min 0.99 is required" in texts(test)
+    healthy(test.button(key="registry.stage.confirm").click().run())
+    assert "gate" in shown_errors(test)[0]
+    assert seed.registry.get_production("churn").version == "1.1.0"
+    healthy(test.checkbox(key=f"registry.stage.override.{seed.versions[2]}").check().run())
+    healthy(test.button(key="registry.stage.confirm").click().run())
+    assert "reason" in shown_errors(test)[0]
+    test.text_input(key=f"registry.stage.reason.{seed.versions[2]}").set_value("needed today")
+    healthy(test.button(key="registry.stage.confirm").click().run())
+    assert seed.registry.get_production("churn").version == "1.2.0"
+
+
+def test_rolling_back_brings_the_previous_production_version_back(app_test, seed):
+    test = open_dialog(app_test, "rollback", model_id=seed.versions[1])
+    healthy(test.button(key="registry.rollback.confirm").click().run())
+    assert seed.registry.get_production("churn").version == "1.0.0"
+
+
+def test_rolling_back_what_someone_else_displaced_says_so_and_does_nothing(app_test, seed):
+    test = open_dialog(app_test, "rollback", model_id=seed.versions[1])
+    seed.registry.transition_stage("churn", "1.2.0", "Production", actor="bob")
+    healthy(test.button(key="registry.rollback.confirm").click().run())
+    assert "is not in Production any more; 1.2.0 is" in shown_errors(test)[0]
+    assert seed.registry.get_production("churn").version == "1.2.0"
+
+
+def test_deleting_needs_the_name_and_can_be_undone(app_test, seed):
+    test = open_dialog(app_test, "delete", model_id=seed.versions[2])
+    assert test.button(key="registry.delete.confirm").disabled
+    healthy(test.text_input(key="registry.delete.typed").set_value("churn 1.2.0").run())
+    healthy(test.button(key="registry.delete.confirm").click().run())
+    assert seed.registry.find_version_by_id(seed.versions[2]).deleted_at is not None
+    test = app_test(tab="Registry", url__values={"version": [seed.versions[2]], "registry.shown": ["Deleted"]})
+    healthy(test.button(key="registry.restore").click().run())
+    assert seed.registry.find_version_by_id(seed.versions[2]).deleted_at is None
+
+
+def test_editing_changes_description_owner_aliases_and_tags(app_test, seed):
+    uid = seed.versions[0]
+    test = open_dialog(app_test, "edit", model_id=uid)
+    test.text_area(key=f"registry.edit.description.{uid}").set_value("the first")
+    test.text_input(key=f"registry.edit.owner.{uid}").set_value("ada")
+    test.text_input(key=f"registry.edit.aliases.{uid}").set_value("champion")
+    test.text_area(key=f"registry.edit.tags.{uid}").set_value("team = text\nnew = yes")
+    healthy(test.button(key="registry.edit.save").click().run())
+    version = seed.registry.find_version_by_id(uid)
+    assert (version.description, version.owner, version.aliases) == ("the first", "ada", ("champion",))
+    assert version.tags == {"team": "text", "new": "yes"}
+
+
+def test_gates_are_set_from_the_form(app_test, seed):
+    test = open_dialog(app_test, "gates", model_id=seed.versions[0])
+    test.text_area(key="registry.gates.min").set_value("accuracy = 0.9")
+    test.text_area(key="registry.gates.tolerance").set_value("f1 = 0.01")
+    healthy(test.button(key="registry.gates.save").click().run())
+    gates = seed.registry.get_model("churn").gates
+    assert gates["metrics"] == {"accuracy": {"min": 0.9}}
+    assert gates["not_worse_than_production"]["f1"]["tolerance"] == 0.01
+
+
+def test_a_test_between_two_versions_is_created_and_opened(app_test, seed, store):
+    from ab_testing import ABTestingFramework
+
+    test = open_dialog(app_test, "test", model_ids=seed.versions[:2])
+    healthy(test.text_input(key="registry.test.name").set_value("churn-test").run())
+    healthy(test.button(key="registry.test.confirm").click().run())
+    (experiment,) = ABTestingFramework(store).list_experiments()
+    # 1.1.0 is in Production, so it is what the other has to beat.
+    assert (experiment.baseline_version_id, experiment.treatment_version_id) == (seed.versions[1], seed.versions[0])
+    assert test.session_state["tab"] == "A/B testing"
+
+
+def test_viewers_see_everything_and_change_nothing(app_test, seed, monkeypatch):
+    from dashboard import access
+
+    person = access.Person(name="eve@example.com", can_edit=False, signed_in=True)
+    monkeypatch.setattr(access, "require_person", lambda: person)
+    test = open_dialog(app_test, "rollback", model_id=seed.versions[1])
+    assert {b.label: b.disabled for b in test.button}["Change stage"] is True
+    healthy(test.button(key="registry.rollback.confirm").click().run())
+    assert shown_errors(test) == ["Viewers cannot change anything. Ask an editor."]
+    assert seed.registry.get_production("churn").version == "1.1.0"
+
+
+# -- by hand ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+def test_register_search_promote_through_a_gate_roll_back_compare_delete_and_restore_by_hand(open_app, store, tmp_path):
+    from model_registry import ModelRegistryManager
+
+    registry = ModelRegistryManager(store)
+    upload = tmp_path / "model.joblib"
+    upload.write_bytes(b"not a pickle, and never opened")
+    screen = open_app(tab="Registry")
+    page = screen.page
+    screen.see("Load example data")
+    for number, accuracy in (("1.0.0", 0.9), ("1.1.0", 0.8)):
+        if not page.get_by_label("Metrics, one a line: name = number").is_visible():
+            page.get_by_text("Register a model", exact=True).click()
+        screen.see("The file is stored and hashed")
+        page.locator("input[type=file]").set_input_files(str(upload))
+        screen.see("model.joblib")
+        name = page.get_by_role("combobox", name="Name")
+        name.fill("fraud")
+        page.keyboard.press("Enter")
+        screen.idle()
+        page.get_by_text("I name it").click()
+        screen.idle().fill("Version number", number)
+        screen.fill("Metrics, one a line: name = number", f"accuracy = {accuracy}")
+        screen.fill("Hyperparameters, one a line: name = value", "depth = 3")
+        screen.fill("Tags, one a line: key = value", "team = risk").idle()
+        screen.press("Register").see(f"fraud {number}")
+        screen.see("Registered fraud")
+    first, second = registry.list_versions("fraud")
+    assert first.performance_metrics == {"accuracy": 0.9}
+    assert (first.hyperparameters, first.tags, first.origin) == ({"depth": 3}, {"team": "risk"}, "file")
+
+    def choose(version):
+        screen.go(tab="Registry", version=version.model_id).see(f"fraud {version.version}")
+
+    registry.set_gates("fraud", {"metrics": {"accuracy": {"min": 0.85}}})
+    choose(first)
+    screen.press("Change stage").see("now in Development")
+    page.get_by_role("dialog").get_by_text("Production", exact=True).click()
+    screen.see("✓ passed")
+    screen.fill("Reason", "it passed").idle()
+    page.get_by_role("dialog").get_by_role("button", name="Change stage").click()
+    screen.see("fraud 1.0.0 is in Production")
+    choose(second)
+    screen.press("Change stage").see("now in Development")
+    page.get_by_role("dialog").get_by_text("Production", exact=True).click()
+    screen.see("✗ failed")
+    page.get_by_role("dialog").get_by_role("button", name="Change stage").click()
+    screen.see("(error ")
+    assert registry.get_production("fraud").version == "1.0.0"
+    page.get_by_text("Promote although a gate fails").click()
+    screen.idle().fill("Reason", "the other one leaks").idle()
+    page.get_by_role("dialog").get_by_role("button", name="Change stage").click()
+    screen.see("fraud 1.1.0 is in Production")
+    screen.press("Roll back").see("comes back")
+    page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    screen.see("fraud 1.0.0 is in Production again")
+    screen.go(tab="Registry", version=[first.model_id, second.model_id]).see("2 versions compared with 1.0.0")
+    choose(second)
+    screen.press("Delete").see("Type fraud 1.1.0 to confirm")
+    page.get_by_label("Type fraud 1.1.0 to confirm").press_sequentially("fraud 1.1.0")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Delete").click()
+    screen.see("Deleted fraud 1.1.0")
+    screen.go(tab="Registry", version=second.model_id, **{"registry.shown": "Deleted"}).press("Restore")
+    screen.see("Restored fraud 1.1.0")
+    assert registry.get_version("fraud", "1.1.0").deleted_at is None
+    page.get_by_label("Search").fill("1.1")
+    page.keyboard.press("Enter")
+    screen.see("No version matches")
