@@ -1269,7 +1269,7 @@ def _judge_group_sequential(
         result.sequential_upper = None
     elif config.alternative == "less":
         result.sequential_lower = None
-    if done is None and not (result.finished and len(fractions) == 1):
+    if not (result.finished and len(fractions) == 1):
         # The repeated interval belongs to the boundary; after a single, final look the usual one is exact.
         result.ci_lower, result.ci_upper = result.sequential_lower, result.sequential_upper
     result.decided_at = done
@@ -1348,7 +1348,8 @@ def _warnings(
     judgement: _Judgement,
 ) -> list[str]:
     result = list(found.notes)
-    if found.relative_effect is not None and found.p_value is not None and abs(found.relative_effect) >= TWYMAN_LIFT:
+    significant = found.p_value is not None and found.p_value < config.significance_level
+    if significant and found.relative_effect is not None and abs(found.relative_effect) >= TWYMAN_LIFT:
         result.append(
             f"Twyman's law: a lift of {found.relative_effect:+.0%} is improbably large; look for a bug before celebrating"
         )

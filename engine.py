@@ -267,7 +267,12 @@ class Store:
             if self._revision_of(connection) is not None:
                 return  # another process was faster
             self.metadata.create_all(connection, checkfirst=False)
-            connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+            connection.execute(
+                sa.text(
+                    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+                    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+                )
+            )
             connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": self.revisions[-1]})
         if self.path is not None:
             os.chmod(self.path, 0o600)
@@ -313,7 +318,10 @@ class Store:
     # -- care ----------------------------------------------------------------------------------------
 
     def change_token(self) -> str:
-        """Return a text that differs after any write to the store; for noticing changes, not for counting them."""
+        """Return a text that differs after any write to the store; for noticing changes, not for counting them.
+
+        On PostgreSQL it is the server's log position, so writes to other databases of that server move it too.
+        """
         if self.path is not None:
             stats = []
             for path in (self.path, self.path.with_name(self.path.name + "-wal")):

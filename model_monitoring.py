@@ -45,6 +45,7 @@ from db import (
     from_microseconds,
     to_microseconds,
 )
+from monitoring_parts.alerting import Alert, AlertRule, AlertSink, AlertVerbs, AlertWorker, Delivery
 from monitoring_parts.assembly import (
     bucket_starts,
     changes_of,
@@ -55,7 +56,6 @@ from monitoring_parts.assembly import (
     verdict_of,
 )
 from monitoring_parts.columns import read_frame
-from monitoring_parts.predictions import BucketPerformance, PredictionPerformance, PredictionVerbs
 from monitoring_parts.judging import AUTOMATIC_POINTS, LoggedPoints, baseline_of, judge_metric
 from monitoring_parts.points import (
     BUCKETS,
@@ -66,6 +66,7 @@ from monitoring_parts.points import (
     points_of_mappings,
     series_key,
 )
+from monitoring_parts.predictions import BucketPerformance, PredictionPerformance, PredictionVerbs
 from monitoring_parts.results import (
     BaselineRecord,
     ControlPoint,
@@ -107,10 +108,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "Alert",
+    "AlertRule",
+    "AlertSink",
     "BaselineRecord",
     "BucketPerformance",
     "ControlPoint",
     "DataDrift",
+    "Delivery",
     "FeatureDrift",
     "FeatureHistory",
     "MetricSummary",
@@ -134,17 +139,23 @@ _SELECT_POINTS = (
 )
 
 
-class ModelMonitoring(PredictionVerbs):
+class ModelMonitoring(PredictionVerbs, AlertVerbs):
     """Log what a model does in production, and find out when it changes.
 
     Parameters
     ----------
     database : Database, str, path or None
         A `Database`, the URL or file of one, or None for the default store.
+    evaluate_on_log : bool
+        Whether a thread of this process evaluates the alert rules of a version, and sends what there is to send, after each
+        of its log calls. Log calls do not wait for it. Otherwise call `evaluate_alerts` and `deliver_alerts`.
     """
 
-    def __init__(self, database: Database | str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, database: Database | str | os.PathLike[str] | None = None, *, evaluate_on_log: bool = False
+    ) -> None:
         self._database = Database.open(database)
+        self._worker = AlertWorker(self) if evaluate_on_log else None
         self._series_ids: dict[tuple[str, str, str, str], int] = {}
 
     def __repr__(self) -> str:
@@ -586,6 +597,8 @@ class ModelMonitoring(PredictionVerbs):
                     sa.insert(FeatureCountsRow),
                     [{"batch_id": batch.id, "profile_id": key, "data": data} for key, data in counted.items()],
                 )
+        if self._worker is not None:
+            self._worker.notice(name, version)
         return n_rows
 
     def detect_data_drift(
@@ -794,6 +807,9 @@ class ModelMonitoring(PredictionVerbs):
                     cursor.executemany(insert, [(series_id, *row) for row in rows])
                 new += max(0, cursor.rowcount)
         self._series_ids.update(fresh)
+        if self._worker is not None:
+            for name, version in {key[:2] for key in batches}:
+                self._worker.notice(name, version)
         return new
 
     def _still_there(self, cursor: Any, series_id: int) -> bool:
@@ -989,6 +1005,48 @@ class ModelMonitoring(PredictionVerbs):
         ):
             counts.setdefault(profile_id, []).append((batch_id, counts_from_bytes(data)))
         return list(batches), counts
+
+    # -- private: alerts -----------------------------------------------------------------------------
+
+    def _metrics_of(self, rule: AlertRule) -> list[tuple[str, str | None]]:
+        with self._database.read() as session:
+            monitored = self._find_monitored(session, rule.name, rule.version)
+            statement = sa.select(PerformanceSeriesRow.metric, PerformanceSeriesRow.segment).where(
+                PerformanceSeriesRow.monitored_id == monitored.id
+            )
+            if rule.subject is not None:
+                statement = statement.where(PerformanceSeriesRow.metric == rule.subject)
+                statement = statement.where(PerformanceSeriesRow.segment == (rule.segment or ""))
+            return [(metric, segment or None) for metric, segment in session.execute(statement)]
+
+    def _judged(self, rule: AlertRule, metric: str, segment: str | None) -> PerformanceDrift:
+        key = (rule.name, rule.version, metric, segment or "")
+        charts = rule.options.get("charts", DEFAULT_CHARTS)
+        days = float(rule.options["lookback_days"])
+        with self._database.read() as session:
+            series_id = self._find_series(session, key)
+            drift, fresh = self._judge(session, series_id, key, days, None, charts, None, None, None)
+        return drift if fresh is None else self._freeze(series_id, fresh, drift)
+
+    def _drifted(self, rule: AlertRule) -> DataDrift:
+        with self._database.read() as session:
+            reference, _ = self._find_reference(session, rule.name, rule.version)
+            last = session.scalar(
+                sa.select(sa.func.max(FeatureBatchRow.at)).where(FeatureBatchRow.reference_id == reference.id)
+            )
+            first = None if last is None else last - timedelta(days=float(rule.options["lookback_days"]))
+            return self._feature_drift(session, rule.name, rule.version, first, last, ALPHA, 0.2)
+
+    def _newest_of(self, rule: AlertRule) -> datetime | None:
+        with self._database.read() as session:
+            monitored = self._find_monitored(session, rule.name, rule.version)
+            statement = sa.select(PerformanceSeriesRow.id).where(PerformanceSeriesRow.monitored_id == monitored.id)
+            if rule.subject is None:
+                return self._newest(session, monitored.id, session.scalars(statement).all())
+            ids = session.scalars(statement.where(PerformanceSeriesRow.metric == rule.subject)).all()
+            return session.scalar(
+                sa.select(sa.func.max(PerformancePointRow.at)).where(PerformancePointRow.series_id.in_(ids))
+            )
 
     # -- private: report -----------------------------------------------------------------------------
 

@@ -599,13 +599,14 @@ def show_error(error: Exception, where: str) -> None:
     error_id = new_id()[-8:]
     logger.warning("error %s in %s: %s", error_id, where, error, exc_info=error)
     sentence, _, pointer = (str(error).strip() or type(error).__name__).partition("\n")
-    st.error(f"{formats.markdown(_as_sentence(sentence))} (error {error_id})", icon=":material/error:")
+    # Said behind what was tried, so that a sentence may begin with a name as it is written.
+    words = f"{where[:1].upper()}{where[1:]}: {formats.markdown(_as_sentence(sentence))} (error {error_id})"
+    st.error(words, icon=":material/error:")
     if pointer.strip():  # a line of what was typed, and below it a mark where it went wrong
         st.code(pointer, language=None)
 
 
 def _as_sentence(text: str) -> str:
-    text = text[0].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

@@ -1,15 +1,609 @@
-"""Placeholder."""
+"""The Monitoring tab: choose a model in production, read its verdict, look at its control charts, drift and alerts.
+
+`build_view` reads one report and turns it into tables and sentences; `render` draws it. What is drawn below the verdict
+is one of four sections; the dialogs that write are in `dashboard.monitoring_details`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
 import streamlit as st
 
+import chain
 from dashboard import components as ui
+from dashboard import formats
+from db import NotFoundError, StateError
 
-__all__ = ["render"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from model_monitoring import (
+        DataDrift,
+        FeatureDrift,
+        FeatureHistory,
+        MetricSummary,
+        ModelMonitoring,
+        MonitoringReport,
+        PerformanceDrift,
+    )
+
+__all__ = ["Choices", "MonitoringView", "build_view", "render"]
+
+TAB = "monitoring"
+WINDOWS = {"7 days": 7, "14 days": 14, "30 days": 30, "90 days": 90}
+SECTIONS = ("Performance", "Features", "Alerts")
+CHARTS = ("Control chart", "EWMA", "CUSUM", "Trend")
+BUCKETS = ("hour", "day", "week", "month")
+MAX_VIOLATIONS = 200  # rows of the violations' table
+MAX_HISTOGRAM_BARS = 30
+_BETWEEN = "\x1f"  # parts of a series' id; no metric or segment can hold a control character
+
+VERDICTS = {  # status of a report: icon, colour of the sentence
+    "drift": (":material/error:", "red"),
+    "ok": (":material/check_circle:", "green"),
+    "learning": (":material/hourglass_top:", "orange"),
+    "no_data": (":material/help:", "gray"),
+}
+STATUS_TEXT = {
+    "drift": "✗ drift",
+    "improved": "▲ improved",
+    "in_control": "✓ in control",
+    "learning": "… learning",
+    "no_data": "– no data",
+}
+RULE_TEXT = {
+    "3-sigma": "beyond the 3-sigma limits",
+    "ewma": "EWMA beyond its limit: a small lasting shift",
+    "cusum": "CUSUM beyond its limit: a small lasting shift",
+    "constant": "left a baseline that never varied",
+    "nelson-1": "one point beyond 3 sigma",
+    "nelson-2": "nine in a row on one side of the centre",
+    "nelson-3": "six in a row rising or falling",
+    "nelson-4": "fourteen in a row alternating",
+    "nelson-5": "two of three beyond 2 sigma",
+    "nelson-6": "four of five beyond 1 sigma",
+    "nelson-7": "fifteen in a row within 1 sigma",
+    "nelson-8": "eight in a row outside 1 sigma",
+}
+DIRECTION_TEXT = {"degradation": "▼ worse", "improvement": "▲ better", "change": "◆ changed"}
+FEATURE_STATUS = {
+    "insufficient_data": "too few rows",
+    "constant": "constant",
+    "all_null": "all missing",
+    "missing": "column is gone",
+    "new": "new column",
+    "type_changed": "type changed",
+    "identifier": "identifier",
+    "not_computable": "no verdict",
+}
+
+EMPTY = (
+    "**Every model in production appears here**: its metrics on control charts with frozen baselines, the drift of its "
+    "features against a reference, and alerts that fire when something changed and only then."
+)
+SNIPPET = """
+from model_monitoring import ModelMonitoring
+monitoring = ModelMonitoring()
+monitoring.log_performance("churn", "1.0.0", "accuracy", 0.92, prediction_count=1000)
+monitoring.set_reference("churn", "1.0.0", reference_frame)
+"""
+
+
+# -- the view ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the reader chose.
+
+    Attributes
+    ----------
+    name, version : str
+        The monitored version.
+    days : int
+        Length of the window that is judged; it ends at the newest data.
+    metric : str or None
+        Id of a series (`series_id`); None is the one that needs attention most.
+    feature : str or None
+        None is the most drifted one.
+    """
+
+    name: str
+    version: str
+    days: int = 7
+    metric: str | None = None
+    feature: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitoringView:
+    """What one screen shows.
+
+    Attributes
+    ----------
+    report : MonitoringReport
+    verdict : str
+        One sentence for people.
+    reference : str
+        What the features are compared with, in words.
+    kpis : tuple of (label, value, meaning)
+    metrics : DataFrame
+        A row a series, the one that needs attention most first.
+    metric_ids : tuple of str
+    metric : MetricSummary or None
+        The chosen one.
+    violations : DataFrame
+        Of the chosen metric.
+    features : DataFrame
+        A row a feature, the most drifted first.
+    feature_ids : tuple of str
+    feature : FeatureDrift or None
+        The chosen one.
+    """
+
+    report: MonitoringReport
+    verdict: str
+    reference: str
+    kpis: tuple[tuple[str, str, str], ...]
+    metrics: pd.DataFrame
+    metric_ids: tuple[str, ...]
+    metric: MetricSummary | None
+    violations: pd.DataFrame
+    features: pd.DataFrame
+    feature_ids: tuple[str, ...]
+    feature: FeatureDrift | None
+
+
+def series_id(metric: str, segment: str | None) -> str:
+    """Return the id of a series: its metric, and its segment if it has one."""
+    return metric if not segment else f"{metric}{_BETWEEN}{segment}"
+
+
+def series_name(identity: str) -> str:
+    """Return what people call a series.
+
+    >>> series_name(series_id("accuracy", "country=CH"))
+    'accuracy (country=CH)'
+    """
+    metric, _, segment = identity.partition(_BETWEEN)
+    return f"{metric} ({segment})" if segment else metric
+
+
+def build_view(monitoring: ModelMonitoring, choices: Choices, now: datetime | None = None) -> MonitoringView:
+    """Read what the tab shows for these choices.
+
+    Raises
+    ------
+    NotFoundError
+        If nothing was ever logged under that name and version.
+    """
+    report = monitoring.generate_monitoring_report(
+        choices.name, choices.version, days=choices.days, lookback_days=choices.days
+    )
+    order = ("drift", "learning", "improved", "in_control", "no_data")
+    summaries = sorted(report.metrics, key=lambda m: order.index(m.drift.status))
+    ids = tuple(series_id(m.metric, m.segment) for m in summaries)
+    by_id = dict(zip(ids, summaries, strict=True))
+    metric = by_id.get(choices.metric or "", summaries[0] if summaries else None)
+    features = list(report.data_drift.features.values()) if report.data_drift is not None else []
+    by_name = {feature.feature: feature for feature in features}
+    return MonitoringView(
+        report=report,
+        verdict=verdict_sentence(report),
+        reference=_reference_text(report.data_drift),
+        kpis=_kpis(report, summaries, now),
+        metrics=metrics_frame(summaries),
+        metric_ids=ids,
+        metric=metric,
+        violations=violations_frame(metric.drift if metric is not None else None),
+        features=features_frame(features),
+        feature_ids=tuple(by_name),
+        feature=by_name.get(choices.feature or "", features[0] if features else None),
+    )
+
+
+def verdict_sentence(report: MonitoringReport) -> str:
+    """Return the verdict with the name of what it is about: one sentence, as people wrote the names."""
+    verdict = report.verdict.strip().rstrip(".")
+    return f"{report.name} {report.version}: {verdict}."
+
+
+def _reference_text(drift: DataDrift | None) -> str:
+    if drift is None:
+        return "No reference is set, so drift of features cannot be judged."
+    rows = formats.plural(drift.n_reference, "row")
+    return (
+        f"Compared with a frozen reference of {rows}; the window holds {formats.plural(drift.n_current, 'row')}. "
+        "A feature drifted when its population stability index reaches its threshold: at least 0.2, and more when few "
+        "rows make larger values likely by chance."
+    )
+
+
+def _kpis(
+    report: MonitoringReport, summaries: Sequence[MetricSummary], now: datetime | None
+) -> tuple[tuple[str, str, str], ...]:
+    bad = sum(m.drift.drift_detected for m in summaries)
+    learning = sum(m.drift.status == "learning" for m in summaries)
+    drift = report.data_drift
+    judged = [f for f in drift.features.values() if f.drifted is not None] if drift is not None else []
+    newest = max([m.last_at for m in summaries if m.last_at is not None], default=None)
+    if newest is None and drift is not None and drift.n_current:
+        newest = drift.end_at
+    watched = f"{bad} of {len(summaries)}" if summaries else formats.DASH
+    cards = [
+        ("Metrics out of control", watched, "Metrics with a point in the window that violates a rule for the worse"),
+        (
+            "Features drifted",
+            f"{len(drift.drifted_features)} of {len(judged)}" if drift is not None and judged else formats.DASH,
+            "Features whose distribution changed by more than chance and enough to matter",
+        ),
+        ("Predictions", formats.whole(report.total_predictions), "In the window, as counted by the metrics or logged"),
+        ("Open alerts", formats.whole(report.open_alerts), "Alerts that are not resolved"),
+        ("Newest data", formats.ago(newest, now), "When the newest point of the window was measured"),
+    ]
+    if learning:
+        cards.insert(1, ("Learning", formats.whole(learning), "Metrics with fewer than 8 points before the window"))
+    return tuple(cards)
+
+
+def metrics_frame(summaries: Sequence[MetricSummary]) -> pd.DataFrame:
+    """Return a row a series: last value, limits, violations, course, trend."""
+    import pandas as pd
+
+    rows = []
+    for m in summaries:
+        last = m.drift.points[-1] if len(m.drift.points) else None
+        trend = m.drift.trend
+        course = [*m.drift.history[-60:].values.tolist(), *m.drift.points.values.tolist()][-60:]
+        moves = trend is not None and trend.significant
+        rows.append(
+            {
+                "Metric": series_name(series_id(m.metric, m.segment)),
+                "Status": STATUS_TEXT.get(m.drift.status, m.drift.status),
+                "Course": course,
+                "Last": m.last_value,
+                "Lower limit": last.lower if last else None,
+                "Centre": m.drift.center,
+                "Upper limit": last.upper if last else None,
+                "Points": m.n_points,
+                "Violations": len({v.at for v in m.drift.violations}),
+                "Trend a day": trend.slope_per_day if trend is not None and moves else None,
+                "Why": _why(m.drift),
+            }
+        )
+    frame = pd.DataFrame(
+        rows,
+        columns=[
+            "Metric", "Status", "Course", "Last", "Lower limit", "Centre", "Upper limit", "Points", "Violations",
+            "Trend a day", "Why",
+        ],
+    )  # fmt: skip
+    for column in ("Last", "Lower limit", "Centre", "Upper limit", "Trend a day"):
+        frame[column] = frame[column].astype("float64")
+    return frame
+
+
+def _why(drift: PerformanceDrift) -> str:
+    """Return the reasons of a verdict in one line."""
+    if drift.violations:
+        rules = dict.fromkeys(v.rule for v in drift.violations)
+        return "; ".join(rule_text(rule) for rule in rules)
+    return "; ".join(drift.reasons)
+
+
+def rule_text(rule: str) -> str:
+    """Return what a rule of a control chart says, in words."""
+    return RULE_TEXT.get(rule, rule.replace("-", " "))
+
+
+def violations_frame(drift: PerformanceDrift | None) -> pd.DataFrame:
+    """Return a row a violation, the newest first."""
+    import pandas as pd
+
+    found = [] if drift is None else list(drift.violations)[::-1][:MAX_VIOLATIONS]
+    return pd.DataFrame(
+        {
+            "Time (UTC)": pd.to_datetime([v.at for v in found], utc=True),
+            "Value": pd.Series([v.value for v in found], dtype="float64"),
+            "Sigmas": pd.Series([v.z for v in found], dtype="float64"),
+            "Direction": [DIRECTION_TEXT.get(v.direction, v.direction) for v in found],
+            "Rule": [v.rule for v in found],
+            "Meaning": [rule_text(v.rule) for v in found],
+        }
+    )
+
+
+def features_frame(features: Sequence[FeatureDrift]) -> pd.DataFrame:
+    """Return a row a feature: verdict, both histograms, index and threshold, test, sizes, reason."""
+    import pandas as pd
+
+    rows = []
+    for f in features:
+        rows.append(
+            {
+                "Feature": f.feature,
+                "Verdict": feature_verdict(f),
+                "Reference": _bars(f.reference_shares),
+                "Current": _bars(f.current_shares),
+                "PSI": f.psi,
+                "Threshold": f.psi_threshold,
+                "Distance": f.ks_statistic if f.ks_statistic is not None else f.l_infinity,
+                "p": f.p_adjusted if f.p_adjusted is not None else f.p_value,
+                "Rows": f.n_current,
+                "Missing": None if f.null_share_current is None else 100 * f.null_share_current,
+                "Reason": f.reason,
+            }
+        )
+    columns = ["Feature", "Verdict", "Reference", "Current", "PSI", "Threshold", "Distance", "p", "Rows", "Missing",
+               "Reason"]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=columns)
+    for column in ("PSI", "Threshold", "Distance", "p", "Missing"):
+        frame[column] = frame[column].astype("float64")
+    return frame
+
+
+def feature_verdict(feature: FeatureDrift) -> str:
+    """Return the verdict on a feature in a word, with a mark that does not rest on colour."""
+    if feature.drifted is None:
+        return f"– {FEATURE_STATUS.get(feature.status, 'no verdict')}"
+    return "✗ drifted" if feature.drifted else "✓ stable"
+
+
+def _bars(shares: Sequence[float]) -> list[float]:
+    """Return a histogram of at most 30 bars; neighbours are added up."""
+    if len(shares) <= MAX_HISTOGRAM_BARS:
+        return [round(float(share), 5) for share in shares]
+    step = -(-len(shares) // MAX_HISTOGRAM_BARS)
+    return [round(float(sum(shares[i : i + step])), 5) for i in range(0, len(shares), step)]
+
+
+def read_history(monitoring: ModelMonitoring, name: str, version: str, days: int, bucket: str) -> FeatureHistory | None:
+    """Return the drift of every feature by window over a period that shows what came before; None without a reference."""
+    try:
+        return monitoring.feature_history(name, version, bucket=bucket, days=max(days, 28 if bucket != "hour" else 3))
+    except StateError:
+        return None
+
+
+def watch_options(watched: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the versions of every watched model, the one with the newest data first."""
+    options: dict[str, list[str]] = {}
+    for item in watched:
+        options.setdefault(str(item["name"]), []).append(str(item["version"]))
+    return options
+
+
+# -- drawing -----------------------------------------------------------------------------------------
 
 
 def render(app: ui.App) -> None:
     """Draw the tab."""
-    ui.empty_state(app, "What you write appears here.", "from x import y", key="monitoring.load_examples")
-    st.text_input("Search", **ui.in_url("monitoring.search", default=""))
+    from dashboard import monitoring_details as details
+
+    with ui.errors("Monitoring"):
+        watched = app.monitoring.list_monitored()
+        if not watched:
+            ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
+            with st.container(horizontal=True, gap="small"):
+                details.start_buttons(app)
+        else:
+            numbers = st.container()
+            choices, days_label = _choose(watched)
+            try:
+                view = build_view(app.monitoring, choices)
+            except NotFoundError:
+                ui.note("This version is no longer monitored. Choose another one.")
+            else:
+                _draw(app, view, choices, days_label, numbers)
+    details.dialogs(app)
+
+
+def _choose(watched: Sequence[Mapping[str, Any]]) -> tuple[Choices, str]:
+    """Draw the filters and return what was chosen."""
+    options = watch_options(watched)
+    chosen = (ui.selected("watch") or [""])[0]
+    name, _, version = chosen.partition(":")
+    gone = chosen and version not in options.get(name, [])
+    if name not in options:
+        name = next(iter(options))
+    if version not in options[name]:
+        version = options[name][0]
+    # The URL says what is watched; the two boxes follow it, and write to it when someone chooses.
+    st.session_state[f"{TAB}.model"] = name
+    st.session_state[f"{TAB}.version"] = version
+
+    def take_model() -> None:
+        model = st.session_state[f"{TAB}.model"]
+        ui.select("watch", [chain.watch_id(model, options[model][0])])
+
+    def take_version() -> None:
+        ui.select("watch", [chain.watch_id(name, st.session_state[f"{TAB}.version"])])
+
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.selectbox("Model", list(options), key=f"{TAB}.model", on_change=take_model, width=320)
+        st.selectbox("Version", options[name], key=f"{TAB}.version", on_change=take_version, width=160)
+        window = st.segmented_control(
+            "Window", list(WINDOWS), required=True,
+            help="How many days, up to the newest data, are judged against the baseline and the reference",
+            **ui.in_url(f"{TAB}.window", default="7 days", options=list(WINDOWS)),
+        )  # fmt: skip
+        section = st.segmented_control(
+            "Show", SECTIONS, required=True, **ui.in_url(f"{TAB}.section", default=SECTIONS[0], options=SECTIONS)
+        )
+    if gone:
+        ui.note(f"{formats.markdown(chosen.replace(':', ' ', 1))} is not monitored; this is another one.")
+    choices = Choices(
+        name=name,
+        version=version,
+        days=WINDOWS[window or "7 days"],
+        metric=(ui.selected(f"{TAB}.metric") or [None])[0],
+        feature=(ui.selected(f"{TAB}.feature") or [None])[0],
+    )
+    return choices, section or SECTIONS[0]
+
+
+def _draw(app: ui.App, view: MonitoringView, choices: Choices, section: str, numbers: Any) -> None:
+    from dashboard import monitoring_details as details
+
+    with numbers:
+        ui.kpis(view.kpis)
+    icon, color = VERDICTS.get(view.report.status, VERDICTS["no_data"])
+    with st.container(border=True):
+        st.markdown(f"#### :{color}[{icon}] {formats.markdown(view.verdict)}")
+        period = f"{formats.instant(view.report.start_at)} to {formats.instant(view.report.end_at)}"
+        ui.note(" · ".join([f"Window {period}", *(formats.markdown(reason) for reason in view.report.reasons[:4])]))
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            _draw_links(app, view)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            details.action_buttons(app, view)
+    if section == "Performance":
+        _draw_performance(app, view)
+    elif section == "Features":
+        _draw_features(app, view, choices)
+    else:
+        details.render_alerts(app, choices.name, choices.version)
+
+
+def _draw_links(app: ui.App, view: MonitoringView) -> None:
+    """Draw one click to the version, and to the run and the tests it is tied to."""
+    links = chain.links_of_watch(app.database, view.report.name, view.report.version)
+    for link in list(links):
+        if link.kind == "version":
+            links += [found for found in chain.links_of_version(app.database, link.id) if found.kind != "watch"]
+    if not links:
+        ui.note("Not a registered version: registered under the same name and version it gets links to its run and tests.")
+    for link in links:
+        relation = "Registered version" if link.kind == "version" else link.relation.capitalize()
+        words = f"{relation} {formats.markdown(formats.shorten(link.label, 40))}"
+        ui.jump_button(words, f"{TAB}.link.{link.kind}.{link.id}", link.tab, link.url_name, [link.id])
+
+
+def _draw_performance(app: ui.App, view: MonitoringView) -> None:
+    if view.metric is None:
+        ui.note("No metric was logged yet: log one from a notebook, or with “Log a value” above.")
+        return
+    config: dict[str, Any] = {
+        "Metric": st.column_config.TextColumn(width="medium"),
+        "Course": st.column_config.LineChartColumn(help="The last 60 points"),
+        "Trend a day": st.column_config.NumberColumn(
+            format="%+.2g", help="Slope in the metric's unit a day; empty unless two trend tests agree"
+        ),
+        "Why": st.column_config.TextColumn(width="large"),
+    }
+    ui.table(
+        view.metrics, view.metric_ids, key=f"{TAB}.metrics", name=f"{TAB}.metric", alt="Metrics of this version",
+        columns=config, multiple=False, rows_shown=8,
+    )  # fmt: skip
+    drift = view.metric.drift
+    chosen = series_id(view.metric.metric, view.metric.segment)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        _box("Metric", view.metric_ids, chosen, f"{TAB}.metric", series_name)
+        kind = st.segmented_control(
+            "Chart", CHARTS, required=True, **ui.in_url(f"{TAB}.chart", default=CHARTS[0], options=CHARTS)
+        )
+    if drift.status == "learning":
+        ui.note("Learning: limits need 8 points before the window. " + " ".join(map(_sentence, drift.reasons)))
+    elif drift.baseline is not None:
+        ui.note(baseline_text(drift))
+    from charts.monitoring import plot_control_chart, plot_cusum, plot_ewma, plot_trend
+
+    draw = {"Control chart": plot_control_chart, "EWMA": plot_ewma, "CUSUM": plot_cusum, "Trend": plot_trend}
+    ui.chart(app, draw[kind or CHARTS[0]](drift), key=f"{TAB}.chart.{kind}")
+    if len(view.violations):
+        st.markdown(f"**{formats.plural(len(view.violations), 'violation')}**, by rule")
+        st.dataframe(
+            view.violations, hide_index=True, key=f"{TAB}.violations", alt="Violations",
+            column_config={
+                "Time (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
+                "Value": st.column_config.NumberColumn(format=formats.column_format(view.violations["Value"].tolist())),
+                "Sigmas": st.column_config.NumberColumn(format="%+.2f", help="Distance from the centre"),
+            },
+        )  # fmt: skip
+
+
+def _sentence(text: str) -> str:
+    plain = formats.markdown(text)
+    return f"{plain[:1].upper()}{plain[1:]}."
+
+
+def baseline_text(drift: PerformanceDrift) -> str:
+    """Return what the limits come from, in one sentence."""
+    baseline = drift.baseline
+    assert baseline is not None
+    how = {"individuals": "individuals chart", "laney": "Laney p′ chart", "p": "p chart"}.get(baseline.method, "chart")
+    frozen = "set by hand" if baseline.source == "explicit" else "the first points before the window"
+    if baseline.created_at is None:
+        frozen += ", not frozen yet (fewer than 30)"
+    change = f" The level changed around {formats.instant(drift.change_point)}." if drift.change_point else ""
+    return (
+        f"Baseline: {formats.plural(baseline.n, 'point')} from {baseline.start_at:%Y-%m-%d} to "
+        f"{baseline.end_at:%Y-%m-%d} ({frozen}); centre {formats.number(baseline.center)}, sigma "
+        f"{formats.number(baseline.sigma)}, {how}.{change}"
+    )
+
+
+def _box(label: str, options: Sequence[str], chosen: str, name: str, words: Any = str) -> None:
+    """Draw a select box for what is also selected by clicking in a table; both write the same name of the URL."""
+    key = f"{name}.box"
+    st.session_state[key] = chosen
+    st.selectbox(
+        label, options, key=key, format_func=words, width=280,
+        on_change=lambda: ui.select(name, [st.session_state[key]]),
+    )  # fmt: skip
+
+
+def _draw_features(app: ui.App, view: MonitoringView, choices: Choices) -> None:
+    from dashboard import monitoring_details as details
+
+    ui.note(view.reference)
+    if view.feature is None:
+        if view.report.data_drift is None:
+            details.reference_button(app, choices.name, choices.version, key=f"{TAB}.reference.first", primary=True)
+        return
+    config: dict[str, Any] = {
+        "Feature": st.column_config.TextColumn(width="medium"),
+        "Verdict": st.column_config.TextColumn(width="small"),
+        "Reference": st.column_config.BarChartColumn(y_min=0, help="Distribution in the reference"),
+        "Current": st.column_config.BarChartColumn(y_min=0, help="Distribution in the window, on the same bins"),
+        "PSI": st.column_config.NumberColumn(format="%.3f", help="Population stability index"),
+        "Threshold": st.column_config.NumberColumn(format="%.3f", help="What the PSI must reach at these sizes"),
+        "Distance": st.column_config.NumberColumn(
+            format="%.3f", help="Kolmogorov-Smirnov distance for numbers, largest change of a share for categories"
+        ),
+        "p": st.column_config.NumberColumn(
+            format="%.2g", help="Of the test of the same distribution, adjusted for the number of features"
+        ),
+        "Rows": st.column_config.NumberColumn(format="localized"),
+        "Missing": st.column_config.NumberColumn(format="%.1f %%", help="Share of rows without a value"),
+        "Reason": st.column_config.TextColumn(width="large"),
+    }
+    drift = view.report.data_drift
+    assert drift is not None
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(
+            f"**{formats.count_of(len(drift.drifted_features), len(drift.features), 'feature')} drifted**"
+            if drift.drifted_features
+            else f"**{formats.plural(len(drift.features), 'feature')}, none drifted**",
+            width="stretch",
+        )
+        ui.csv_download(drift.to_frame, "features.csv", key=f"{TAB}.features_csv")
+    ui.table(
+        view.features, view.feature_ids, key=f"{TAB}.features", name=f"{TAB}.feature", alt="Features",
+        columns=config, multiple=False, rows_shown=10,
+    )  # fmt: skip
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        _box("Feature", view.feature_ids, view.feature.feature, f"{TAB}.feature")
+        bucket = st.segmented_control(
+            "Windows of the heat map", BUCKETS, required=True,
+            **ui.in_url(f"{TAB}.bucket", default="day", options=BUCKETS),
+        )  # fmt: skip
+    from charts.monitoring import plot_feature, plot_psi_heatmap
+
+    ui.chart(app, plot_feature(view.feature), key=f"{TAB}.feature_chart")
+    history = read_history(app.monitoring, choices.name, choices.version, choices.days, bucket or "day")
+    if history is not None:
+        ui.chart(app, plot_psi_heatmap(history), key=f"{TAB}.heatmap")

@@ -84,7 +84,7 @@ def best_rho(alpha: float, tuned_for: float) -> float:
 
 
 def confidence_sequence(
-    estimate: float, standard_error: float, n: int, *, alpha: float = 0.05, tuned_for: float = DEFAULT_TUNING
+    estimate: float, standard_error: float, n: float, *, alpha: float = 0.05, tuned_for: float = DEFAULT_TUNING
 ) -> ConfidenceSequence:
     """Return the asymptotic confidence sequence of an estimate after n subjects.
 
@@ -92,8 +92,8 @@ def confidence_sequence(
     ----------
     estimate, standard_error : float
         As of now; the standard error must be positive.
-    n : int
-        Subjects so far, all variants together.
+    n : float
+        Subjects so far, all variants together; at least 1.
     alpha : float
     tuned_for : float
         Subjects at which the sequence shall be tightest; must be fixed before the data are seen.
@@ -109,7 +109,7 @@ def confidence_sequence(
 
     Notes
     -----
-    Half-width ``s sqrt(n) / n sqrt(2 (n rho^2 + 1) / (n rho^2)... )``: with ``v = n rho^2``,
+    With ``v = n rho^2`` the half-width is
     ``se sqrt((v + 1) / v (log(v + 1) - 2 log alpha))``. The p-value inverts it: ``min(1, exp(log(v + 1) / 2 - z^2 v / (2 (v + 1))))``.
 
     References

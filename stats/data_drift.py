@@ -135,10 +135,7 @@ class FeatureDrift:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-safe values."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
 def compare_columns(
@@ -593,7 +590,9 @@ def _compare_categories(
         )
     if len(names) > COMPARED_CATEGORIES:
         names, before, after = _folded(names, before, after)
-    status, words = ("constant", "the reference has one category") if np.count_nonzero(before) == 1 else ("ok", "compared")
+    status, words = (
+        ("constant", "the reference has one category") if np.count_nonzero(before) == 1 else ("ok", "compared")
+    )
     if min(n, m) < minimum_rows:
         status, words = _insufficient(n, m, minimum_rows)
     statistic, p_value = None, None

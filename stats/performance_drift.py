@@ -61,14 +61,125 @@ DEFAULT_CHARTS = ("3-sigma", "ewma", "cusum")
 CHARTS = (*DEFAULT_CHARTS, "nelson", "western-electric")
 
 _HIGHER = frozenset(
-    ["accuracy", "acc", "precision", "recall", "f1", "f2", "fbeta", "auc", "auroc", "auprc", "roc", "sensitivity", "specificity", "tpr", "tnr", "r2", "score", "hit", "hits", "ndcg", "map", "mrr", "kappa", "mcc", "iou", "dice", "bleu", "rouge", "lift", "gain", "ctr", "conversion", "throughput", "correlation", "coverage", "uptime"]
+    [
+        "accuracy",
+        "acc",
+        "precision",
+        "recall",
+        "f1",
+        "f2",
+        "fbeta",
+        "auc",
+        "auroc",
+        "auprc",
+        "roc",
+        "sensitivity",
+        "specificity",
+        "tpr",
+        "tnr",
+        "r2",
+        "score",
+        "hit",
+        "hits",
+        "ndcg",
+        "map",
+        "mrr",
+        "kappa",
+        "mcc",
+        "iou",
+        "dice",
+        "bleu",
+        "rouge",
+        "lift",
+        "gain",
+        "ctr",
+        "conversion",
+        "throughput",
+        "correlation",
+        "coverage",
+        "uptime",
+    ]
 )
 _LOWER = frozenset(
-    ["loss", "error", "err", "errors", "mae", "mse", "rmse", "mape", "smape", "rmsle", "logloss", "brier", "ece", "fpr", "fnr", "latency", "duration", "seconds", "ms", "delay", "perplexity", "wer", "cer", "entropy", "deviance", "cost", "drift", "psi", "failures", "timeouts", "miss", "misses", "bias", "staleness"]
+    [
+        "loss",
+        "error",
+        "err",
+        "errors",
+        "mae",
+        "mse",
+        "rmse",
+        "mape",
+        "smape",
+        "rmsle",
+        "logloss",
+        "brier",
+        "ece",
+        "fpr",
+        "fnr",
+        "latency",
+        "duration",
+        "seconds",
+        "ms",
+        "delay",
+        "perplexity",
+        "wer",
+        "cer",
+        "entropy",
+        "deviance",
+        "cost",
+        "drift",
+        "psi",
+        "failures",
+        "timeouts",
+        "miss",
+        "misses",
+        "bias",
+        "staleness",
+    ]
 )
 # In [0, 1] without being successes out of prediction_count.
 _NOT_PROPORTIONS = frozenset(
-    ["auc", "auroc", "auprc", "roc", "f1", "f2", "fbeta", "r2", "kappa", "mcc", "iou", "dice", "ndcg", "map", "mrr", "bleu", "rouge", "loss", "mae", "mse", "rmse", "mape", "smape", "rmsle", "logloss", "brier", "ece", "latency", "duration", "seconds", "ms", "perplexity", "entropy", "deviance", "correlation", "psi", "drift", "score"]
+    [
+        "auc",
+        "auroc",
+        "auprc",
+        "roc",
+        "f1",
+        "f2",
+        "fbeta",
+        "r2",
+        "kappa",
+        "mcc",
+        "iou",
+        "dice",
+        "ndcg",
+        "map",
+        "mrr",
+        "bleu",
+        "rouge",
+        "loss",
+        "mae",
+        "mse",
+        "rmse",
+        "mape",
+        "smape",
+        "rmsle",
+        "logloss",
+        "brier",
+        "ece",
+        "latency",
+        "duration",
+        "seconds",
+        "ms",
+        "perplexity",
+        "entropy",
+        "deviance",
+        "correlation",
+        "psi",
+        "drift",
+        "score",
+    ]
 )
 
 
@@ -428,7 +539,6 @@ def estimate_trend(days: FloatArray, values: FloatArray) -> TrendEstimate | None
         span_days=float(days[-1] - days[0]),
         n=line.n,
     )
-
 
 
 def _words(metric: str) -> list[str]:

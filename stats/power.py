@@ -22,6 +22,7 @@ from stats.means import check_alternative
 
 __all__ = [
     "SampleSize",
+    "additional_sample_factor",
     "days_needed",
     "mde_means",
     "mde_proportions",
@@ -447,6 +448,66 @@ def mde_proportions(
     _check_power(power)
     low, high = room * 1e-9, room * (1.0 - 1e-9)
     return None if reached(high) < power else _bisect(reached, power, low, high)
+
+
+def additional_sample_factor(
+    standard_error: float,
+    effect: float,
+    n: int,
+    *,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    tuned_for: float | None = None,
+) -> float:
+    """Return how many times the present subjects are still to come until an effect is found with a power.
+
+    Parameters
+    ----------
+    standard_error : float
+        Of the effect so far, on the effect's scale; positive.
+    effect : float
+        The effect to be found, not 0.
+    n : int
+        Subjects so far, all variants together.
+    power, alpha : float
+    tuned_for : float or None
+        None for a fixed-horizon test; else subjects for which a confidence sequence is tuned.
+
+    Returns
+    -------
+    float
+        0.0 when the power is reached already; ``additional = factor * n``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Notes
+    -----
+    With f times more subjects the squared standard error shrinks by ``1 + f``; power is the chance that the estimate lies
+    beyond the half-width, ``Phi((|effect| - h) / se) + Phi(-(|effect| + h) / se)``, counting both tails.
+
+    References
+    ----------
+    .. [1] Waudby-Smith, I. et al. (2024). Ann. Statist. 52, 2613-2640 (half-width of the sequence).
+    """
+    from stats.always_valid import confidence_sequence
+
+    _positive("standard_error", standard_error)
+    _positive("|effect|", abs(effect))
+    size = abs(effect)
+
+    def reached(factor: float) -> float:
+        se = standard_error / math.sqrt(1.0 + factor)
+        if tuned_for is None:
+            half = float(special.ndtri(1.0 - alpha / 2.0)) * se
+        else:
+            total = n * (1.0 + factor)
+            half = confidence_sequence(0.0, se, total, alpha=alpha, tuned_for=tuned_for).half_width
+        return float(special.ndtr((size - half) / se) + special.ndtr(-(size + half) / se))
+
+    return 0.0 if reached(0.0) >= power else _solve(reached, power, 1e-12)
 
 
 def days_needed(n_total: int, subjects_per_day: float) -> int:

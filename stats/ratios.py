@@ -77,8 +77,8 @@ def relative_lift(
     Returns
     -------
     Lift
-        Without an estimate when the baseline is zero; without an interval when the baseline is not distinguishable
-        from zero at this alpha ("fieller": the set of plausible ratios is then unbounded), or when signs differ ("log").
+        Without an estimate when the baseline is zero or, for "fieller", not distinguishable from zero at this alpha (the
+        set of plausible ratios is then unbounded); without an interval when signs differ ("log").
 
     Raises
     ------
@@ -132,6 +132,7 @@ def relative_lift(
     else:
         g = (q * sb) ** 2
         if g >= 1.0:
+            estimate, se = None, None
             return without_interval("the baseline is not distinguishable from zero")
         root = q * math.sqrt(st * st * (1.0 - g) + t * t * sb * sb)
         low, high = (t * b - root) / (1.0 - g), (t * b + root) / (1.0 - g)

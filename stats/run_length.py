@@ -322,9 +322,7 @@ def simulated_run_length(
             seen = np.concatenate([seen, rng.normal(shift, 1.0, block)])
             first, block = _first_alarm(design, seen, chosen), min(4096, 2 * block)
         lengths[run] = horizon if first is None else first + 1
-    return SimulatedRunLength(
-        mean=float(lengths.mean()), standard_error=float(lengths.std(ddof=1)) / math.sqrt(n), n=n
-    )
+    return SimulatedRunLength(mean=float(lengths.mean()), standard_error=float(lengths.std(ddof=1)) / math.sqrt(n), n=n)
 
 
 def average_run_length(design: str, shift: float = 0.0) -> float:

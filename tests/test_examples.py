@@ -78,6 +78,7 @@ def test_loading_twice_changes_nothing(sqlite_database: Database) -> None:
     assert len(ExperimentTracking(sqlite_database).search_runs()) == len(story.CONFIGURATIONS)
 
 
+@pytest.mark.slow
 def test_what_was_loaded_can_be_removed_and_loaded_again(database: Database) -> None:
     tracking, registry = ExperimentTracking(database), ModelRegistryManager(database)
     own_run = tracking.start_run("mine", "a run of my own")
@@ -101,6 +102,7 @@ def test_removing_what_is_not_there_is_no_error(sqlite_database: Database) -> No
     assert ModelRegistryManager(sqlite_database).list_models() == []
 
 
+@pytest.mark.slow
 def test_a_load_that_was_interrupted_is_begun_anew(sqlite_database: Database) -> None:
     def interrupt(line: str) -> None:
         if "registered in Staging" in line:
@@ -123,6 +125,7 @@ def test_a_model_of_that_name_that_is_not_the_example_is_left_alone(sqlite_datab
     assert len(ExperimentTracking(sqlite_database).search_runs()) == 0
 
 
+@pytest.mark.slow
 def test_the_script_runs_from_a_clone_and_says_what_happened(tmp_path: Path) -> None:
     store = tmp_path / "store" / "story.db"
     done = subprocess.run(

@@ -801,3 +801,57 @@ def restore_experiment(session: Session, row: TrackingExperimentRow) -> None:
     session.flush()
 
 
+# -- importing and exporting -------------------------------------------------------------------------
+
+
+def find_origins(session: Session, origins: Sequence[str]) -> dict[str, str]:
+    """Return our run ids by origin, of those that were imported before."""
+    found: dict[str, str] = {}
+    for part in _chunks(origins):
+        found.update(
+            {
+                str(origin): uid
+                for origin, uid in session.execute(sa.select(RunRow.origin, RunRow.uid).where(RunRow.origin.in_(part)))
+            }
+        )
+    return found
+
+
+def count_stored(session: Session, run: int) -> dict[str, int]:
+    """Return how many params, metrics, points, tags and artifacts of a run there really are."""
+    counts = {}
+    for name, table in (
+        ("n_params", RunParamRow),
+        ("n_metrics", MetricSummaryRow),
+        ("n_points", MetricPointRow),
+        ("n_tags", RunTagRow),
+        ("n_artifacts", RunArtifactRow),
+    ):
+        query = sa.select(sa.func.count()).select_from(table).where(table.run_id == run)  # type: ignore[attr-defined]
+        counts[name] = int(session.scalar(query) or 0)
+    return counts
+
+
+def link_parent(session: Session, run_id: str, parent_id: str) -> None:
+    """Nest a run in another."""
+    parent = session.scalar(sa.select(RunRow.id).where(RunRow.uid == parent_id))
+    session.execute(sa.update(RunRow).where(RunRow.uid == run_id, RunRow.uid != parent_id).values(parent_id=parent))
+
+
+def read_points(session: Session, sql: Any, run_id: str) -> dict[str, list[tuple[int, int, float | None]]]:
+    """Return all points of a run by metric, in the order of the steps."""
+    cursor = session.connection().connection.cursor()
+    try:
+        cursor.execute(
+            sql(
+                "SELECT k.name, p.step, p.at, p.value FROM metric_points p JOIN run_keys k ON k.id = p.key_id "
+                "WHERE p.run_id = (SELECT id FROM runs WHERE uid = ?) ORDER BY k.name, p.step"
+            ),
+            (run_id,),
+        )
+        result: dict[str, list[tuple[int, int, float | None]]] = {}
+        for name, step, at, value in cursor.fetchall():
+            result.setdefault(name, []).append((step, at, value))
+        return result
+    finally:
+        cursor.close()

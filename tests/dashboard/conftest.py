@@ -62,11 +62,11 @@ def app_test(store: Database) -> Iterator[Callable[..., Any]]:
     import streamlit
     from streamlit.testing.v1 import AppTest
 
-    def start(tab: str | None = None, **state: Any) -> Any:
+    def start(tab: str | None = None, query: dict[str, list[str]] | None = None, **state: Any) -> Any:
         streamlit.cache_resource.clear()
         test = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-        if tab is not None:
-            test.session_state["tab"] = tab
+        for name, values in ({"tab": [tab or TABS[0]]} | (query or {})).items():
+            test.query_params[name] = values
         for key, value in state.items():
             test.session_state[key.replace("__", ".")] = value
         return healthy(test.run())

@@ -60,7 +60,7 @@ def test_hostile_text_is_shown_verbatim_and_asks_no_host(parts, dark):
         assert word in values, values
         assert any(word in label for label in labels), labels
         assert word in buttons, buttons
-        assert any(f"No thing named {word}" in error for error in errors), errors
+        assert any(f"no thing named {word}" in error for error in errors), errors
     assert "stException" not in body
 
 

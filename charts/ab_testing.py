@@ -1,0 +1,312 @@
+"""Figures and the report of A/B tests: effects with intervals, effect over time, looks against boundaries, distributions, power.
+
+    >>> figure = plot_power_curve_points([(100, 0.3), (200, 0.55), (400, 0.85)], n=400, power=0.85)
+    >>> figure.layout.yaxis.title.text
+    'Power (0 to 1)'
+
+Results come from `ab_testing`: `ExperimentAnalysis`, lists of `DailyPoint`, the frame of `distribution`, `SampleSizePlan`.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+
+from charts.theme import (
+    NEUTRAL,
+    VERDICT_COLORS,
+    VERDICT_SYMBOLS,
+    add_band,
+    add_level,
+    alt_text,
+    base_figure,
+    empty_figure,
+    escape,
+    series_style,
+    shorten_label,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ab_design import SampleSizePlan
+    from ab_results import DailyPoint, ExperimentAnalysis, VariantComparison
+
+__all__ = [
+    "forest_rows",
+    "plot_cumulative_effect",
+    "plot_distribution",
+    "plot_forest",
+    "plot_looks",
+    "plot_power_curve",
+    "plot_power_curve_points",
+    "plot_simulation",
+    "report_html",
+]
+
+
+def forest_rows(analysis: ExperimentAnalysis, *, relative: bool = True) -> list[dict[str, Any]]:
+    """Return what the forest plot draws: label, estimate, lower, upper (None where open) and verdict of each comparison.
+
+    A comparison without an estimate is left out. An end that is open or not computable is None.
+    """
+    rows = []
+    for item in (*analysis.comparisons, *analysis.segments):
+        estimate = item.relative_effect if relative else item.effect
+        if estimate is None:
+            continue
+        lower, upper = (item.relative_ci_lower, item.relative_ci_upper) if relative else (item.ci_lower, item.ci_upper)
+        metric = item.metric if item.segment is None else f"{item.metric} [{item.segment}]"
+        rows.append(
+            {
+                "label": f"{metric}: {item.variant}",
+                "estimate": estimate,
+                "lower": lower,
+                "upper": upper,
+                "verdict": _verdict_of(item),
+                "p_value": item.p_adjusted if item.p_adjusted is not None else item.p_value,
+            }
+        )
+    return rows
+
+
+def _verdict_of(item: VariantComparison) -> str:
+    if item.guardrail_status is not None:
+        return {"safe": "good", "worse": "bad"}.get(item.guardrail_status, "watch")
+    if not item.is_significant or item.chance_to_beat is None:
+        return "unknown"
+    return "good" if item.chance_to_beat > 0.5 else "bad"
+
+
+def plot_forest(analysis: ExperimentAnalysis, *, relative: bool = True) -> go.Figure:
+    """Draw every comparison as a point with its interval, as lift or (``relative=False``) as absolute effect."""
+    rows = forest_rows(analysis, relative=relative)
+    title = f"{shorten_label(analysis.name)}: effect of each treatment"
+    if not rows:
+        return empty_figure(title, "No effect can be computed yet.")
+    axis = "Lift over the baseline (%)" if relative else "Effect, treatment minus baseline"
+    scale = 100.0 if relative else 1.0
+    words = ", ".join(f"{row['label']} {scale * row['estimate']:+.3g}" for row in rows)
+    figure = base_figure(title, x_title=axis, height=140 + 44 * len(rows), alt=escape(f"{axis}: {words}"))
+    for row in rows:
+        lower = row["estimate"] if row["lower"] is None else row["lower"]
+        upper = row["estimate"] if row["upper"] is None else row["upper"]
+        color = VERDICT_COLORS[row["verdict"]]
+        p = "no p-value" if row["p_value"] is None else f"p = {row['p_value']:.3g}"
+        figure.add_scatter(
+            x=[scale * row["estimate"]],
+            y=[shorten_label(row["label"])],
+            mode="markers",
+            marker={"color": color, "symbol": VERDICT_SYMBOLS[row["verdict"]], "size": 11},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [scale * (upper - row["estimate"])],
+                "arrayminus": [scale * (row["estimate"] - lower)],
+                "color": color,
+            },
+            hovertemplate=f"%{{y}}<br>%{{x:.4g}} ({scale * lower:.4g} to {scale * upper:.4g}), {p}<extra></extra>",
+            showlegend=False,
+        )
+    figure.update_yaxes(autorange="reversed", type="category")
+    add_level(figure, 0.0, axis="x")
+    return figure
+
+
+def plot_cumulative_effect(points: Sequence[DailyPoint], *, metric: str = "the metric") -> go.Figure:
+    """Draw the effect by day with its confidence sequence, and the fixed-horizon interval dotted and faint."""
+    title = f"Effect on {shorten_label(metric)} as data came in"
+    known = [point for point in points if point.effect is not None]
+    if not known:
+        return empty_figure(title, "No day has two subjects in both variants yet.")
+    days = [point.day for point in known]
+    figure = base_figure(
+        title,
+        x_title="Day (UTC)",
+        y_title="Effect, treatment minus baseline",
+        alt=escape(f"Effect on {metric} over {len(known)} days, now {known[-1].effect:.4g}."),
+    )
+    banded = [point for point in known if point.sequential_lower is not None and point.sequential_upper is not None]
+    if banded:
+        add_band(
+            figure,
+            [point.day for point in banded],
+            [point.sequential_lower for point in banded if point.sequential_lower is not None],
+            [point.sequential_upper for point in banded if point.sequential_upper is not None],
+            "Confidence sequence: valid on every day",
+        )
+    for name, values in (
+        ("Fixed-horizon interval: do not stop on the dotted line", [point.ci_lower for point in known]),
+        ("Fixed-horizon interval (upper)", [point.ci_upper for point in known]),
+    ):
+        figure.add_scatter(
+            x=days,
+            y=values,
+            mode="lines",
+            name=name,
+            line={"color": NEUTRAL, "dash": "dot", "width": 1},
+            showlegend="upper" not in name,
+            hoverinfo="skip",
+        )
+    style = series_style(0)
+    figure.add_scatter(
+        x=days,
+        y=[point.effect for point in known],
+        mode="lines+markers",
+        name="Effect",
+        line=style.line,
+        marker=style.marker,
+    )
+    add_level(figure, 0.0)
+    return figure
+
+
+def plot_looks(analysis: ExperimentAnalysis) -> go.Figure:
+    """Draw z of every stored look against the stopping boundaries."""
+    title = f"{shorten_label(analysis.name)}: looks against the stopping boundary"
+    looks = [look for look in analysis.looks if look.variant == analysis.variant]
+    if not looks:
+        return empty_figure(title, "Nobody has looked at results yet.")
+    planned = all(look.information_fraction is not None for look in looks)
+    places = [
+        100.0 * (look.information_fraction or 0.0) if planned else float(look.n_baseline + look.n_treatment)
+        for look in looks
+    ]
+    figure = base_figure(
+        title,
+        x_title="Planned information (%)" if planned else "Subjects",
+        y_title="z (standard errors from no effect)",
+        alt=escape(f"{len(looks)} looks; the last z is {looks[-1].z:.3g}."),
+    )
+    style = series_style(0)
+    figure.add_scatter(
+        x=places,
+        y=[look.z for look in looks],
+        mode="lines+markers",
+        name="z at each look",
+        line=style.line,
+        marker=style.marker,
+    )
+    bounded = [(place, look.boundary) for place, look in zip(places, looks, strict=True) if look.boundary is not None]
+    for sign, name in ((1.0, "Boundary"), (-1.0, "Boundary (lower)")):
+        if bounded:
+            figure.add_scatter(
+                x=[place for place, _ in bounded],
+                y=[sign * bound for _, bound in bounded],
+                mode="lines+markers",
+                name=name,
+                line={"color": VERDICT_COLORS["bad"], "dash": "dash", "width": 1.5},
+                marker={"color": VERDICT_COLORS["bad"], "symbol": "line-ew-open", "size": 10},
+                showlegend=sign > 0,
+            )
+    add_level(figure, 0.0)
+    return figure
+
+
+def plot_distribution(frame: pd.DataFrame, *, metric: str = "value") -> go.Figure:
+    """Draw the share of subjects per bin, one outline per variant; ``frame`` is from `ABTestingFramework.distribution`."""
+    title = f"Distribution of {shorten_label(metric)} by variant"
+    if len(frame) == 0:
+        return empty_figure(title, "No subject has a value yet.")
+    names = list(dict.fromkeys(frame["variant"].tolist()))
+    figure = base_figure(
+        title,
+        x_title=f"{shorten_label(metric)} per subject",
+        y_title="Share of the variant's subjects (%)",
+        alt=escape(f"Distribution of {metric} for {', '.join(map(str, names))}."),
+    )
+    for index, name in enumerate(names):
+        part = frame[frame["variant"] == name]
+        style = series_style(index)
+        figure.add_bar(
+            x=((part["lower"] + part["upper"]) / 2).tolist(),
+            y=(100.0 * part["share"]).tolist(),
+            width=(part["upper"] - part["lower"]).tolist(),
+            name=shorten_label(name),
+            marker={"color": style.color, "opacity": 0.55, "line": {"color": style.color, "width": 1}},
+        )
+    figure.update_layout(barmode="overlay", bargap=0)
+    return figure
+
+
+def plot_power_curve_points(points: Sequence[tuple[int, float]], *, n: int, power: float) -> go.Figure:
+    """Draw power against subjects per variant, with the planned size marked."""
+    if not points:
+        return empty_figure("Power", "No size was given.")
+    figure = base_figure(
+        "Power by sample size",
+        x_title="Subjects in the baseline",
+        y_title="Power (0 to 1)",
+        alt=f"Power rises with sample size; {n:,} subjects give {power:.3g}.",
+    )
+    style = series_style(0)
+    figure.add_scatter(
+        x=[size for size, _ in points],
+        y=[value for _, value in points],
+        mode="lines+markers",
+        name="Power",
+        line=style.line,
+        marker=style.marker,
+    )
+    figure.update_yaxes(range=[0, 1.02])
+    add_level(figure, power, f"power {power:.3g}")
+    add_level(figure, n, f"{n:,} subjects", axis="x")
+    return figure
+
+
+def plot_power_curve(plan: SampleSizePlan) -> go.Figure:
+    """Draw the power curve of a sample size calculation."""
+    return plot_power_curve_points(plan.curve, n=plan.n_baseline, power=plan.power)
+
+
+def plot_simulation(estimates: Sequence[float], effect: float) -> go.Figure:
+    """Draw the estimated effects of simulated tests, with the injected one marked."""
+    if not estimates:
+        return empty_figure("Simulated tests", "No simulated test gave an estimate.")
+    figure = base_figure(
+        "Estimated effects of simulated tests",
+        x_title="Estimated effect",
+        y_title="Simulated tests (count)",
+        alt=f"{len(estimates):,} simulated tests around the injected effect {effect:.4g}.",
+    )
+    figure.add_histogram(x=list(estimates), nbinsx=40, marker={"color": series_style(0).color}, name="Simulated tests")
+    add_level(figure, effect, f"injected: {effect:.4g}", axis="x")
+    return figure
+
+
+_STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b2430;background:#fff}"
+    "table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #e6eaef;padding:.3rem .6rem;text-align:left}"
+    ".verdict{border-left:4px solid #2f78d6;padding:.5rem 1rem;background:#f6f8fa}"
+)
+
+
+def report_html(analysis: ExperimentAnalysis, points: Sequence[DailyPoint] = ()) -> str:
+    """Return a report that is one HTML file: no request leaves it, and every name in it is escaped."""
+    figures = [plot_forest(analysis), plot_forest(analysis, relative=False), plot_looks(analysis)]
+    if points:
+        figures.append(plot_cumulative_effect(points, metric=analysis.metric))
+    drawn = "".join(
+        f"<figure aria-label='{html.escape(alt_text(figure), quote=True)}'>"
+        + figure.to_html(full_html=False, include_plotlyjs=index == 0, config={"displaylogo": False})
+        + "</figure>"
+        for index, figure in enumerate(figures)
+    )
+    assigned = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{count:,}</td><td>{analysis.n_subjects.get(name, 0):,}</td></tr>"
+        for name, count in analysis.n_assigned.items()
+    )
+    split = "not tested" if analysis.srm_p_value is None else f"p = {analysis.srm_p_value:.3g}"
+    name = html.escape(analysis.name)
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{name}</title><style>{_STYLE}</style></head>"
+        f"<body><h1>{name}</h1><p class='verdict'><strong>{html.escape(analysis.decision.replace('_', ' '))}</strong>: "
+        f"{html.escape(analysis.recommendation)}</p>"
+        f"<p>Analysed {analysis.analyzed_at:%Y-%m-%d %H:%M} UTC; stopping rule {html.escape(analysis.stopping.rule)}; "
+        f"{len({look.number for look in analysis.looks})} looks; test of the split: {split}.</p>"
+        f"<table><thead><tr><th>Variant</th><th>Assigned</th><th>With data</th></tr></thead><tbody>{assigned}</tbody></table>"
+        f"{analysis._repr_html_()}{drawn}</body></html>"
+    )
