@@ -99,7 +99,8 @@ class Metric:
     direction : {"higher", "lower"}
         Which values are better.
     margin : float or None
-        For guardrails: the largest acceptable worsening, in units of the metric; the treatment must be shown not to be worse
+        For guardrails: the largest acceptable worsening, in units of the metric; the treatment must be shown not
+        to be worse
         by that much. None: a guardrail that only must not get significantly worse.
     """
 
@@ -199,7 +200,8 @@ class ExperimentConfig:
     significance_level : float
         alpha, in (0, 0.5].
     minimum_detectable_effect : float or None
-        Smallest absolute effect that matters. With ``baseline_value`` (rates, counts) or ``baseline_sd`` (means) it gives the
+        Smallest absolute effect that matters. With ``baseline_value`` (rates, counts) or ``baseline_sd`` (means)
+        it gives the
         planned size.
     power : float
     alternative : {"two-sided", "greater", "less"}
@@ -598,7 +600,8 @@ def plan_sample_size(
     ----------
     metric_type : MetricType or str
     minimum_detectable_effect : float or None
-        Absolute effect (0.02 is two percentage points for rates); its sign matters only for rates and one-sided tests.
+        Absolute effect (0.02 is two percentage points for rates); its sign matters only for rates and one-sided
+        tests.
     relative_effect : float or None
         Instead of it: share of ``baseline_value``.
     baseline_value : float or None

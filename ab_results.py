@@ -6,7 +6,8 @@
     >>> analyze_data(config, [data], assigned={1: [3, 3]}, shares={1: [0.5, 0.5]}, running=False)[0].decision
     'inconclusive'
 
-`analyze_data` takes sufficient statistics, wherever they come from (a database, arrays, a DataFrame), so the same numbers
+`analyze_data` takes sufficient statistics, wherever they come from (a database, arrays, a DataFrame), so the same
+numbers
 give the same verdict.
 """
 
@@ -181,7 +182,8 @@ class StoppingDecision:
     ----------
     should_stop : bool
     decision : str
-        "continue", "stop_success", "stop_harm", "stop_futile", "stop_final" (the planned size is reached), "invalid" or
+        "continue", "stop_success", "stop_harm", "stop_futile", "stop_final" (the planned size is reached),
+        "invalid" or
         "insufficient_data".
     reason : str
         One sentence.
@@ -310,14 +312,16 @@ SegmentResult = VariantComparison
 class ExperimentAnalysis:
     """The comparison of all variants, and what to do.
 
-    The fields from ``variant`` on are those of the main metric and the treatment that does best in it; ``comparisons`` holds
+    The fields from ``variant`` on are those of the main metric and the treatment that does best in it;
+    ``comparisons`` holds
     every treatment and metric.
 
     Attributes
     ----------
     status : {"ok", "insufficient_data", "invalid"}
     decision : str
-        "invalid", "insufficient_data", "keep_running", "ship", "keep_baseline", "stop_futile", "too_small", "inconclusive".
+        "invalid", "insufficient_data", "keep_running", "ship", "keep_baseline", "stop_futile", "too_small",
+        "inconclusive".
     recommendation : str
         The decision in one plain sentence with numbers.
     warnings : list of str
@@ -791,7 +795,7 @@ def analyze_data(
     new_looks : list of Look
         To be stored: empty when there is nothing new to see.
     """
-    alpha, alternative = config.significance_level, config.alternative
+    alpha = config.significance_level
     treatments = range(1, len(config.variants))
     main = data[0]
     comparisons = [_compare_main(config, main, index) for index in treatments]
@@ -1201,7 +1205,7 @@ def _judge_futility(config: ExperimentConfig, found: VariantComparison, result: 
 
 
 def _is_new(past: Sequence[Look], n1: int, n2: int, config: ExperimentConfig) -> bool:
-    """A look counts when there is noticeably more data than at the last one; without new data it spends nothing."""
+    """Return whether there is noticeably more data than at the last look; without it, a look spends nothing."""
     if not past:
         return True
     last = past[-1]
@@ -1319,7 +1323,7 @@ def _look(
 
 
 def _leading(config: ExperimentConfig, judged: Sequence[tuple[VariantComparison, _Judgement]]) -> int:
-    """The treatment that does best in the main metric; without data, the first."""
+    """Return the treatment that does best in the main metric; without data, the first."""
     sign = 1.0 if config.direction == "higher" else -1.0
     scores = [sign * item.effect if item.effect is not None else -math.inf for item, _ in judged]
     return max(range(len(scores)), key=lambda index: (judged[index][0].p_value is not None, scores[index]))

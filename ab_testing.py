@@ -11,7 +11,8 @@
     >>> ab.analyze_experiment(exp_id).decision
     'ship'
 
-Vocabulary: a *subject* (user, request, document) is the unit that is assigned and compared, however many events it has;
+Vocabulary: a *subject* (user, request, document) is the unit that is assigned and compared, however many events it
+has;
 a *variant* is what a subject gets: the *baseline* or a *treatment*; a *phase* is a period of constant split and
 coverage; a *look* is one time somebody saw results; an *effect* is treatment minus baseline.
 """
@@ -69,7 +70,7 @@ from db import (
 )
 from stats.decision import DECISIONS
 from stats.moments import JointStatistics, MeanStatistics
-from values import check_choice, check_key, check_name, check_text, new_id, to_float, to_utc
+from values import check_choice, check_key, check_text, new_id, to_float, to_utc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +125,8 @@ def hash_fraction(salt: str, purpose: bytes, subject: str) -> float:
 
     Notes
     -----
-    The first 8 bytes of BLAKE2b over salt, purpose and the UTF-8 id, as a fraction of 2^64. Python's `hash()` changes from
+    The first 8 bytes of BLAKE2b over salt, purpose and the UTF-8 id, as a fraction of 2^64. Python's `hash()`
+    changes from
     process to process, and checksums (CRC) of similar ids are not independent between experiments.
     """
     digest = hashlib.blake2b(_hash_prefix(salt, purpose) + subject.encode()).digest()
@@ -212,7 +214,8 @@ class ABTestingFramework:
     def _driver(self) -> Iterator[Any]:
         """Open a write transaction on a driver cursor.
 
-        The connection a thread keeps comes from the pool of readers and writers. An empty write transaction before its
+        The connection a thread keeps comes from the pool of readers and writers. An empty write transaction before
+        its
         first use leaves that connection writable, whatever it was used for last.
         """
         if getattr(self._local, "pid", None) != os.getpid():
@@ -374,7 +377,8 @@ class ABTestingFramework:
         ----------
         exp_id : str
         decision : str or None
-            One of "ship", "keep_baseline", "stop_futile", "too_small", "inconclusive", "invalid". None takes the decision
+            One of "ship", "keep_baseline", "stop_futile", "too_small", "inconclusive", "invalid". None takes the
+            decision
             of the analysis; if that is to keep running, "inconclusive".
         reason, actor : str or None
             Why, and who.
@@ -795,7 +799,8 @@ class ABTestingFramework:
         ----------
         exp_id : str
         rows : DataFrame or iterable of mappings
-            ``user_id`` and any other columns; a missing value (None, NaN) is left out. A second value replaces the first.
+            ``user_id`` and any other columns; a missing value (None, NaN) is left out. A second value replaces the
+            first.
 
         Returns
         -------
@@ -838,7 +843,8 @@ class ABTestingFramework:
         segment : str or None
             Name of a text attribute: results are also given by its values (exploratory, never part of the verdict).
         record_look : bool
-            Whether this counts as a look in the stored history; a look without new data never does. False is for monitoring
+            Whether this counts as a look in the stored history; a look without new data never does. False is for
+            monitoring
             that shows no result to anybody.
 
         Returns
@@ -893,7 +899,8 @@ class ABTestingFramework:
     def daily_series(self, exp_id: str, *, metric: str | None = None, variant: str | None = None) -> list[DailyPoint]:
         """Return the cumulated comparison at the end of every day (UTC), with its confidence sequence.
 
-        Subjects count from the day of their first event, with the value they have by now. Only the confidence sequence may be
+        Subjects count from the day of their first event, with the value they have by now. Only the confidence
+        sequence may be
         read at every day; the fixed-horizon interval is right for one look that was planned.
         """
         from ab_results import daily_points
@@ -1049,7 +1056,7 @@ class ABTestingFramework:
         origin = _origin(session, where, value)
         for _ in range(2):
             rest = value - origin
-            rows = session.execute(
+            moments: Any = session.execute(
                 sa.select(
                     ABSubjectRow.phase,
                     ABSubjectRow.variant,
@@ -1061,7 +1068,7 @@ class ABTestingFramework:
                 .group_by(ABSubjectRow.phase, ABSubjectRow.variant)
             ).all()
             worst = 0.0
-            for phase, variant, count, total, squares in rows:
+            for phase, variant, count, total, squares in moments:
                 n, shift = int(count), total / count
                 deviations = max(squares - total * shift, 0.0)
                 data.means[phase, variant] = MeanStatistics(n=n, mean=origin + shift, deviations=deviations)
@@ -1157,7 +1164,7 @@ class ABTestingFramework:
         y0, x0 = float(y0), float(x0)
         day = sa.type_coerce(ABSubjectRow.first_at, sa.BigInteger) // MICROSECONDS_PER_DAY
         dx, dy = ABSubjectRow.denominator - x0, ABSubjectRow.value - y0
-        rows = session.execute(
+        rows: Any = session.execute(
             sa.select(
                 day,
                 ABSubjectRow.phase,
@@ -1488,7 +1495,7 @@ def _version_uids(session: Session, rows: Sequence[ABExperimentRow]) -> dict[int
     if not ids:
         return {}
     found = session.execute(sa.select(ModelVersionRow.id, ModelVersionRow.uid).where(ModelVersionRow.id.in_(ids)))
-    return {row_id: uid for row_id, uid in found}
+    return {int(row_id): str(uid) for row_id, uid in found}
 
 
 def _to_experiment(row: ABExperimentRow, phases: Sequence[ABPhaseRow], uids: Mapping[int, str]) -> Experiment:
@@ -1584,7 +1591,7 @@ def _check_running(live: _Live) -> None:
 
 def _names_of(live: _Live, variants: np.ndarray) -> np.ndarray:
     if (variants >= 0).all():
-        return np.array(live.config.variants)[variants]
+        return np.asarray(np.array(live.config.variants)[variants])
     names = np.empty(len(live.config.variants) + 1, dtype=object)
     names[:-1], names[-1] = live.config.variants, None
     return np.asarray(names[variants])

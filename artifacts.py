@@ -619,12 +619,13 @@ class ArtifactStore:
         InvalidValueError
             If a file has a name that `check_artifact_path` refuses.
         """
-        files = _list_tree(Path(path))
-        stored = []
-        for relative, real in files:
+        return list(self.put_tree_stepwise(path))
+
+    def put_tree_stepwise(self, path: str | os.PathLike[str]) -> Iterator[tuple[str, StoredBlob]]:
+        """Do what `put_tree` does, and tell each file as it is stored; all of the folder is checked first."""
+        for relative, real in _list_tree(Path(path)):
             with _open_regular(real, follow=False) as source:
-                stored.append((relative, self.put_stream(source)))
-        return stored
+                yield relative, self.put_stream(source)
 
     # -- get -----------------------------------------------------------------------------------------
 

@@ -197,7 +197,10 @@ def register_run_model(
 
 def import_mlflow_store(tracking: ExperimentTracking, source: str) -> ImportReport:
     """Bring the runs of an MLflow store over; doing it again adds nothing twice. See `ExperimentTracking.import_mlflow`."""
-    return tracking.import_mlflow(source)
+    try:
+        return tracking.import_mlflow(source)
+    except FileNotFoundError as error:
+        raise NotFoundError(str(error)) from error
 
 
 # -- versions and tests ------------------------------------------------------------------------------

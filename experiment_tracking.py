@@ -1074,7 +1074,7 @@ class ExperimentTracking(Analysis, Exchange):
                 sa.select(RunRow.id, beat, RunRow.process, sa.text(_NOW[self._database.dialect])).where(
                     RunRow.status == sa.literal_column("'running'"), RunRow.process.is_not(None)
                 )
-            ).tuples()
+            )
             alive: dict[str, bool | None] = {}
             dead = []
             for run, heartbeat, process, now in rows:

@@ -7,13 +7,13 @@
     >>> monitoring.detect_performance_drift("churn", "1.0.0", "accuracy", lookback_days=7).status
     'learning'
 
-Vocabulary: a *monitored version* is a model's name and version; it need not be registered, and is linked to the registry when
-it is. A *baseline* is how a metric behaved in control; limits come from it and never from the points under judgement. A
-*reference* is what the features looked like, kept as *profiles* (edges and counts, not rows); later data are *batches* counted
-on those edges. *Drift* is a change that is both large enough to matter and more than chance.
+Vocabulary: a *monitored version* is a model's name and version; it need not be registered, and is linked to the
+registry when it is. A *baseline* is how a metric behaved in control; limits come from it and never from the points
+under judgement. A *reference* is what the features looked like, kept as *profiles* (edges and counts, not rows); later
+data are *batches* counted on those edges. *Drift* is a change that is both large enough to matter and more than chance.
 
-Instants without a time zone are taken as UTC; results are aware UTC. A log call that returned is stored: it survives the death
-of the process (on SQLite a power cut may take the last moments; see `db.Database.write`).
+Instants without a time zone are taken as UTC; results are aware UTC. A log call that returned is stored: it survives
+the death of the process (on SQLite a power cut may take the last moments; see `db.Database.write`).
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ class ModelMonitoring(PredictionVerbs, AlertVerbs):
     database : Database, str, path or None
         A `Database`, the URL or file of one, or None for the default store.
     evaluate_on_log : bool
-        Whether a thread of this process evaluates the alert rules of a version, and sends what there is to send, after each
-        of its log calls. Log calls do not wait for it. Otherwise call `evaluate_alerts` and `deliver_alerts`.
+        Whether a thread of this process evaluates the alert rules of a version, and sends what there is to send, after
+        each of its log calls. Log calls do not wait for it. Otherwise call `evaluate_alerts` and `deliver_alerts`.
     """
 
     def __init__(
@@ -362,8 +362,9 @@ class ModelMonitoring(PredictionVerbs, AlertVerbs):
 
         Notes
         -----
-        Without a baseline the first 30 points of the series, all before the window, become one; it is stored once there are
-        30 of them and does not move afterwards. With 8 to 29 the limits are wider, with fewer the status is "learning".
+        Without a baseline the first 30 points of the series, all before the window, become one; it is stored once
+        there are 30 of them and does not move afterwards. With 8 to 29 the limits are wider, with fewer the status is
+        "learning".
         """
         key = series_key(name, version, metric, segment)
         days = to_float(lookback_days, "lookback_days")
@@ -792,7 +793,7 @@ class ModelMonitoring(PredictionVerbs, AlertVerbs):
     # -- private: performance ------------------------------------------------------------------------
 
     def _insert_points(self, batches: Mapping[tuple[str, str, str, str], Sequence[tuple[Any, ...]]]) -> int:
-        """Insert rows (at, tie, value, count, event_id) of several series in one transaction; return how many are new."""
+        """Insert points of several series in one transaction; return how many are new."""
         insert = self._database.sql(_INSERT_POINT)
         fresh: dict[tuple[str, str, str, str], int] = {}
         new = 0
@@ -1157,7 +1158,6 @@ class ModelMonitoring(PredictionVerbs, AlertVerbs):
 # -- private helpers ---------------------------------------------------------------------------------
 
 
-
 def _baseline_row(series_id: int, record: BaselineRecord) -> PerformanceBaselineRow:
     return PerformanceBaselineRow(
         series_id=series_id,
@@ -1187,5 +1187,3 @@ def _to_baseline(row: PerformanceBaselineRow) -> BaselineRecord:
         created_at=row.created_at,
         autocorrelation=row.autocorrelation,
     )
-
-

@@ -118,6 +118,7 @@ __all__ = [
 
 HYPERPARAMETERS_MAX_BYTES = 1_000_000
 CARD_MAX_CHARACTERS = 200_000
+Files = list[tuple[str, StoredBlob]]  # relative paths and contents
 _UNCHANGED: Any = object()  # an argument that was not given, where None means "none"
 
 
@@ -277,10 +278,10 @@ class ModelRegistryManager:
         facts["signature"] = None if input_example is None else metadata.infer_signature(model, input_example)
         facts |= {"serializer": serializer, "origin": "object"}
 
-        def put() -> list[tuple[str, StoredBlob]]:
+        def put(files: Files) -> None:
             with self._store.writer() as file:
                 formats.dump_model(model, file, serializer)
-            return [(formats.FILE_NAMES[serializer], file.blob)]
+            files.append((formats.FILE_NAMES[serializer], file.blob))
 
         return self._register(facts, put)
 
@@ -354,10 +355,11 @@ class ModelRegistryManager:
         facts |= {"environment": metadata.capture_environment(), "signature": None}
         facts |= {"serializer": serializer, "origin": "file"}
 
-        def put() -> list[tuple[str, StoredBlob]]:
+        def put(files: Files) -> None:
             if is_folder:
-                return self._store.put_tree(source)
-            return [(stored_as, self._store.put_file(source))]
+                files.extend(self._store.put_tree_stepwise(source))
+            else:
+                files.append((stored_as, self._store.put_file(source)))
 
         return self._register(facts, put)
 
@@ -407,10 +409,11 @@ class ModelRegistryManager:
     def _who(self, actor: str | None) -> str:
         return self._actor if actor is None else check_text(actor, "actor", 255)
 
-    def _register(self, facts: dict[str, Any], put: Callable[[], list[tuple[str, StoredBlob]]]) -> str:
-        """Write the files, then all rows of a version in one transaction."""
-        files = put()
+    def _register(self, facts: dict[str, Any], put: Callable[[Files], None]) -> str:
+        """Write the files, then all rows of a version in one transaction. `put` adds each file as it is stored."""
+        files: Files = []
         try:
+            put(files)
             return self._database.transact(lambda session: self._insert_version(session, facts, files, put))
         except BaseException:
             with suppress(Exception):  # what matters is the first error; an orphan is swept later
@@ -421,8 +424,8 @@ class ModelRegistryManager:
         self,
         session: Session,
         facts: Mapping[str, Any],
-        files: list[tuple[str, StoredBlob]],
-        put: Callable[[], object],
+        files: Files,
+        put: Callable[[Files], None],
     ) -> str:
         now = to_utc()
         if facts["request_key"] is not None:
@@ -447,7 +450,7 @@ class ModelRegistryManager:
             run_id = session.scalar(sa.select(RunRow.id).where(RunRow.uid == facts["run_id"]))
             if run_id is None:
                 raise NotFoundError(f"no run with the id {facts['run_id']!r}; leave run_id out or start that run first")
-        self._store.claim(session, [blob for _, blob in files], restore=put)
+        self._store.claim(session, [blob for _, blob in files], restore=lambda: put([]))
         row = ModelVersionRow(
             uid=new_id(),
             model_id=model.id,
@@ -1359,15 +1362,13 @@ class ModelRegistryManager:
             facts |= {key: manifest[key] for key in ("dependencies", "environment", "signature", "serializer", "card")}
             facts["origin"] = "import"
 
-            def put() -> list[tuple[str, StoredBlob]]:
-                stored = []
+            def put(files: Files) -> None:
                 for file in manifest["files"]:
                     with opened.open(file["path"]) as source:
                         blob = self._store.put_stream(source)
+                    files.append((file["path"], blob))
                     if blob.sha256 != file["sha256"]:
                         raise ArtifactError(f"{path}: {file['path']} was altered; nothing was imported")
-                    stored.append((file["path"], blob))
-                return stored
 
             return self._register(facts, put)
 

@@ -11,6 +11,7 @@
 set -eu
 cd "$(dirname "$0")"
 unset PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH
+export PYTHONHASHSEED="${PYTHONHASHSEED:-0}" # the workers of a parallel run must collect the same tests in the same order
 python=$PWD/.venv/bin/python
 
 say() { printf '%s\n' "$*" >&2; }

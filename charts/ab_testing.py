@@ -1,10 +1,11 @@
-"""Figures and the report of A/B tests: effects with intervals, effect over time, looks against boundaries, distributions, power.
+"""Figures and the report of A/B tests: effects with intervals, effect over time, looks, distributions, power.
 
     >>> figure = plot_power_curve_points([(100, 0.3), (200, 0.55), (400, 0.85)], n=400, power=0.85)
     >>> figure.layout.yaxis.title.text
     'Power (0 to 1)'
 
-Results come from `ab_testing`: `ExperimentAnalysis`, lists of `DailyPoint`, the frame of `distribution`, `SampleSizePlan`.
+Results come from `ab_testing`: `ExperimentAnalysis`, lists of `DailyPoint`, the frame of `distribution`,
+`SampleSizePlan`.
 """
 
 from __future__ import annotations

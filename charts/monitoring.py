@@ -5,8 +5,8 @@
     'nothing was logged yet'
 
 `plot_control_chart(drift)` shows a `PerformanceDrift`, `plot_ewma`, `plot_cusum` and `plot_trend` other views of it;
-`plot_drift_ranking(drift)` and `plot_feature(feature)` show a `DataDrift`, `plot_psi_heatmap(history)` a `FeatureHistory`. A
-gap in time is a gap in the line. Violations carry their rule in words, not by colour alone.
+`plot_drift_ranking(drift)` and `plot_feature(feature)` show a `DataDrift`, `plot_psi_heatmap(history)` a
+`FeatureHistory`. A gap in time is a gap in the line. Violations carry their rule in words, not by colour alone.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def plot_control_chart(drift: PerformanceDrift) -> go.Figure:
     if not len(earlier) and not len(judged):
         return empty_figure(title, "no points in this period")
     n_bad = len({v.at for v in drift.violations})
-    alt = f"Control chart of {drift.metric}: {len(judged)} judged points, {n_bad} with a violation; status {drift.status}."
+    found = f"{len(judged)} judged points, {n_bad} with a violation"
+    alt = f"Control chart of {drift.metric}: {found}; status {drift.status}."
     figure = base_figure(title, x_title="Time (UTC)", y_title=shorten_label(drift.metric), height=420, alt=alt)
     if drift.baseline is not None:
         label = f"baseline, {drift.baseline.n} points"
@@ -293,6 +294,14 @@ def _add_limits(figure: go.Figure, earlier: PointSeries, judged: PointSeries, dr
     kept = [i for i, (low, high) in enumerate(zip(lower, upper, strict=True)) if not math.isnan(low + high)]
     if not kept:
         return
+    # Only where a limit changes, and at both ends: equal limits in between draw the same line.
+    kept = [
+        i
+        for k, i in enumerate(kept)
+        if k in (0, len(kept) - 1)
+        or (lower[i], upper[i]) != (lower[kept[k - 1]], upper[kept[k - 1]])
+        or (lower[i], upper[i]) != (lower[kept[k + 1]], upper[kept[k + 1]])
+    ]
     x = [times[i] for i in kept]
     for part, width, label in ((1.0, 1.0, "limits"), (2.0 / 3.0, 0.0, "zone of 2/3"), (1.0 / 3.0, 0.0, "zone of 1/3")):
         low = [drift.center + part * (lower[i] - drift.center) for i in kept]

@@ -1,12 +1,13 @@
 """The monitoring report as one self-contained HTML page: no request leaves it, every string from people is escaped.
 
-The page is `report_page(report)`; without plotly.js it weighs some tens of kilobytes. Its figures follow the reader's light or
-dark setting as far as the browser tells it, and everything a figure shows stands in a table as well.
+The page is `report_page(report)`; without plotly.js it weighs some tens of kilobytes. Its figures follow the reader's
+light or dark setting as far as the browser tells it, and everything a figure shows stands in a table as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from charts.monitoring import plot_control_chart, plot_drift_ranking, plot_feature, plot_trend
-from charts.theme import alt_text
+from charts.theme import alt_text, base_figure
 
 if TYPE_CHECKING:
     from monitoring_parts.results import MetricSummary, MonitoringReport, PerformanceDrift, Violation
@@ -23,7 +24,8 @@ __all__ = ["report_page"]
 
 DRAWN_METRICS = 8  # figures are limited, tables are not; worst first
 DRAWN_FEATURES = 6
-DRAWN_POINTS = 400  # newest points of a metric in its figure
+DRAWN_POINTS = 300  # newest points of a metric in its figure
+FIGURE_BYTES = 200_000  # of all figures together; what does not fit is left to the tables
 LISTED_FEATURES = 300
 LISTED_VIOLATIONS = 100
 
@@ -64,10 +66,14 @@ def report_page(report: MonitoringReport, *, include_plotly: bool = True) -> str
         _metrics(metrics) if metrics else "<p>No metric was logged.</p>",
     ]
     figures: list[str] = []
-    for summary in metrics[:DRAWN_METRICS] if include_plotly else []:
-        figures.append(_figure(plot_control_chart(_recent(summary)), len(figures)))
-        if summary.drift.trend is not None and summary.drift.trend.significant:
-            figures.append(_figure(plot_trend(_recent(summary)), len(figures)))
+    features: list[str] = []
+    left_out = 0
+    for place, figure in _drawn(report, metrics) if include_plotly else ():
+        drawn = _figure(figure, len(figures) + len(features))
+        if sum(map(len, figures + features)) + len(drawn) > FIGURE_BYTES:
+            left_out += 1
+        else:
+            (figures if place == "metrics" else features).append(drawn)
     parts += figures
     violations = [(m, v) for m in metrics for v in m.drift.violations]
     if violations:
@@ -77,22 +83,18 @@ def report_page(report: MonitoringReport, *, include_plotly: bool = True) -> str
     if drift is None or not drift.features:
         parts.append("<p>No feature was compared.</p>")
     else:
-        parts.append(_features(report))
-        if include_plotly:
-            parts.append(_figure(plot_drift_ranking(drift), len(figures)))
-            figures.append("")
-            for feature in list(drift.features.values())[:DRAWN_FEATURES]:
-                if feature.bins:
-                    parts.append(_figure(plot_feature(feature), len(figures)))
-                    figures.append("")
+        parts += [_features(report), *features]
     notes = [*report.reasons, *(f"{_label(m)}: {reason}" for m in metrics for reason in m.drift.reasons)]
+    if left_out:
+        notes.append(f"{left_out} figures were left out to keep this page small; their numbers are in the tables")
     if notes:
         parts += ["<h2>Notes</h2>", "<ul>", *(f"<li>{escape(note)}</li>" for note in notes), "</ul>"]
     script = ""
     if include_plotly:
         from plotly.offline import get_plotlyjs
 
-        script = f"<script>{get_plotlyjs()}</script>"
+        template = _json(base_figure().layout.template)
+        script = f"<script>{get_plotlyjs()}</script><script>const T={template}</script>"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -112,14 +114,36 @@ def _recent(summary: MetricSummary) -> PerformanceDrift:
 
 
 def _figure(figure: go.Figure, number: int) -> str:
-    # "</" and "<!--" inside a string would end the script element for the HTML parser.
-    data = figure.to_json().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    figure.layout.template = None  # one copy for the whole page
+    data = _json(figure)
     caption = escape(alt_text(figure))
     return (
         f'<figure><div id="figure-{number}" role="img" aria-label="{caption}"></div><figcaption>{caption}</figcaption>'
-        f"<script>{{const f={data};Plotly.newPlot('figure-{number}',f.data,f.layout,"
+        f"<script>{{const f={data};f.layout.template=T;Plotly.newPlot('figure-{number}',f.data,f.layout,"
         "{responsive:true,displaylogo:false})}</script></figure>"
     )
+
+
+def _json(part: go.Figure | go.layout.Template) -> str:
+    """Return part of a figure as JSON that may stand inside a script element."""
+    # "</" and "<!--" inside a string would end the element for the HTML parser.
+    text = str(part.to_json() if isinstance(part, go.Figure) else json.dumps(part.to_plotly_json(), default=list))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _drawn(report: MonitoringReport, metrics: Sequence[MetricSummary]) -> Iterator[tuple[str, go.Figure]]:
+    """Figures in the order of importance, each with the place it belongs to."""
+    drift = report.data_drift
+    if drift is not None and drift.features:
+        yield "features", plot_drift_ranking(drift)
+    for summary in metrics[:DRAWN_METRICS]:
+        yield "metrics", plot_control_chart(_recent(summary))
+    for feature in list(drift.features.values())[:DRAWN_FEATURES] if drift is not None else []:
+        if feature.bins:
+            yield "features", plot_feature(feature)
+    for summary in metrics[:DRAWN_METRICS]:
+        if summary.drift.trend is not None and summary.drift.trend.significant:
+            yield "metrics", plot_trend(_recent(summary))
 
 
 def _facts(report: MonitoringReport) -> str:

@@ -1,15 +1,509 @@
-"""Placeholder."""
+"""The A/B testing tab: the list of tests, the exposure and the verdict of one, its figures, and the size of the next.
+
+`build_view` reads the list, `build_test_view` one test; `render` draws them. The list shows every running test as it
+was at the last look: opening a test is a look, and is stored as one. What is drawn of one test, the forms and the
+dialogs are in `dashboard.ab_testing_details`.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from dashboard import components as ui
+from dashboard import formats
+from db import NotFoundError
 
-__all__ = ["render"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ab_testing import ABTestingFramework, Experiment, ExperimentAnalysis, VariantComparison
+
+__all__ = ["ABTestingView", "Choices", "TestView", "build_test_view", "build_view", "render"]
+
+TAB = "ab_testing"
+STATUSES = ("Running", "Paused", "Concluded", "Archived")
+MAX_LOOKED_UP = 60  # running tests of a page whose last look is read
+MAX_CHECKED = 10  # running tests without a look whose exposure is checked
+
+STATUS_TEXT = {
+    "running": "▶ running",
+    "paused": "❚❚ paused",
+    "concluded": "■ concluded",
+    "archived": "□ archived",
+}
+DECISION_TEXT = {
+    "invalid": "✗ invalid",
+    "insufficient_data": "– not enough data",
+    "keep_running": "▶ keep running",
+    "ship": "✓ ship",
+    "keep_baseline": "■ keep the baseline",
+    "stop_futile": "■ stop, futile",
+    "too_small": "≈ too small to matter",
+    "inconclusive": "? inconclusive",
+}
+DECISION_LOOK = {  # icon and colour of the verdict
+    "invalid": (":material/block:", "red"),
+    "insufficient_data": (":material/hourglass_empty:", "gray"),
+    "keep_running": (":material/play_circle:", "blue"),
+    "ship": (":material/check_circle:", "green"),
+    "keep_baseline": (":material/undo:", "orange"),
+    "stop_futile": (":material/stop_circle:", "orange"),
+    "too_small": (":material/density_small:", "orange"),
+    "inconclusive": (":material/help:", "gray"),
+}
+OUTCOME_TEXT = {
+    "continue": "▶ keep running",
+    "stop_success": "✓ stopped for success",
+    "stop_harm": "■ stopped for harm",
+    "stop_futile": "■ futile",
+    "stop_final": "■ planned size reached",
+}
+
+EMPTY = (
+    "**Every A/B test of your models appears here**: who was exposed to what, whether the split held, the effect with its "
+    "interval, and one recommendation that survives looking at it every day."
+)
+SNIPPET = """
+from ab_testing import ABTestingFramework, ExperimentConfig
+testing = ABTestingFramework()
+exp_id = testing.create_experiment(ExperimentConfig(name="v2 against v1", metric_name="accuracy"))
+testing.record_event(exp_id, "user-7", 0.93)
+"""
+
+
+# -- the view ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the reader chose.
+
+    Attributes
+    ----------
+    text : str
+        Part of a name, metric, model or owner.
+    status : str or None
+        One of `STATUSES`; None is all but the archived.
+    offset, limit : int
+        Which rows.
+    selected : str or None
+        Id of a test.
+    """
+
+    text: str = ""
+    status: str | None = None
+    offset: int = 0
+    limit: int = 100
+    selected: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ABTestingView:
+    """What the upper part of the screen shows.
+
+    Attributes
+    ----------
+    kpis : tuple of (label, value, meaning)
+    n_all, n_found : int
+        Tests, and those that match.
+    frame : DataFrame
+        A row a test.
+    ids : tuple of str
+        The test of each row.
+    experiment : Experiment or None
+        The selected one.
+    missing : bool
+        Whether what is selected does not exist.
+    """
+
+    kpis: tuple[tuple[str, str, str], ...]
+    n_all: int
+    n_found: int
+    frame: pd.DataFrame
+    ids: tuple[str, ...]
+    experiment: Experiment | None
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestView:
+    """What is shown of one test.
+
+    Attributes
+    ----------
+    experiment : Experiment
+    analysis : ExperimentAnalysis
+    exposure : DataFrame
+        A row a variant: planned and observed share, assigned, with data.
+    split : str
+        What the test of the split says, in one sentence.
+    is_blocked : bool
+        Whether results must not be shown.
+    verdict : str
+        The recommendation, or what was decided.
+    progress : str
+        Where the test stands: look, information, days left.
+    results : DataFrame
+        A row a metric, treatment and segment; empty when blocked.
+    """
+
+    experiment: Experiment
+    analysis: ExperimentAnalysis
+    exposure: pd.DataFrame
+    split: str
+    is_blocked: bool
+    verdict: str
+    progress: str
+    results: pd.DataFrame
+
+
+def build_view(testing: ABTestingFramework, choices: Choices, now: datetime | None = None) -> ABTestingView:
+    """Read the list of tests for these choices."""
+    now = now or datetime.now(UTC)
+    listed = testing.list_experiments()
+    archived = testing.list_experiments(status="archived") if choices.status == "Archived" else []
+    found = [test for test in archived or listed if _matches(test, choices)]
+    if choices.status == "Archived" and not archived:
+        found = []
+    start = choices.offset if choices.offset < len(found) else 0
+    page = found[start : start + choices.limit]
+    experiment, missing = None, False
+    if choices.selected is not None:
+        try:
+            experiment = testing.get_experiment(choices.selected)
+        except (NotFoundError, ValueError):
+            missing = True
+    return ABTestingView(
+        kpis=_kpis(listed),
+        n_all=len(archived) if choices.status == "Archived" else len(listed),
+        n_found=len(found),
+        frame=list_frame(testing, page, now),
+        ids=tuple(test.exp_id for test in page),
+        experiment=experiment,
+        missing=missing,
+    )
+
+
+def _matches(test: Experiment, choices: Choices) -> bool:
+    config = test.config
+    words = " ".join([test.name, config.metric_name, config.baseline_model, config.treatment_model, config.owner])
+    return choices.text.casefold() in words.casefold() and choices.status in {None, test.status.capitalize()}
+
+
+def _kpis(listed: Sequence[Experiment]) -> tuple[tuple[str, str, str], ...]:
+    by_status = {status: sum(test.status == status for test in listed) for status in STATUS_TEXT}
+    shipped = sum(test.decision == "ship" for test in listed)
+    decided = by_status["concluded"]
+    return (
+        ("Running", formats.whole(by_status["running"]), "Tests that take new subjects"),
+        ("Paused", formats.whole(by_status["paused"]), "Tests that assign and record nothing for now"),
+        ("Concluded", formats.whole(decided), "Tests with a recorded decision"),
+        (
+            "Shipped",
+            f"{shipped} of {decided}" if decided else formats.DASH,
+            "Concluded tests whose treatment was the better one",
+        ),
+    )
+
+
+def list_frame(testing: ABTestingFramework, tests: Sequence[Experiment], now: datetime) -> pd.DataFrame:
+    """Return a row a test; results are those of the conclusion, or of the last look."""
+    import pandas as pd
+
+    rows = []
+    looked_up = checked = 0
+    for test in tests:
+        row: dict[str, Any] = {
+            "Test": test.name,
+            "Status": STATUS_TEXT.get(test.status, test.status),
+            "Baseline": test.config.baseline_model,
+            "Treatment": test.config.treatment_model if test.config.treatments is None else "several",
+            "Metric": test.config.metric_name,
+            "Subjects": None,
+            "Days": (((test.ended_at or now) - test.created_at).total_seconds() / 86_400),
+            "Effect": "",
+            "Lift": None,
+            "Verdict": "",
+            "Seen (UTC)": None,
+        }
+        if test.evidence is not None:
+            row |= _row_of_evidence(test)
+        elif looked_up < MAX_LOOKED_UP:
+            looked_up += 1
+            looks = testing.looks(test.exp_id)
+            if looks:
+                row |= {
+                    "Subjects": looks[-1].n_baseline + looks[-1].n_treatment,
+                    "Effect": _effect_text(test, looks[-1].effect),
+                    "Lift": _lift_of_look(test, looks[-1]),
+                    "Verdict": OUTCOME_TEXT.get(looks[-1].outcome, looks[-1].outcome),
+                    "Seen (UTC)": looks[-1].at,
+                }
+            elif checked < MAX_CHECKED:
+                checked += 1
+                analysis = testing.analyze_experiment(test.exp_id, record_look=False)
+                row["Subjects"] = sum(analysis.n_assigned.values())
+                # Nobody has looked yet, so that no result is shown here; a broken split is not a result.
+                row["Verdict"] = DECISION_TEXT["invalid"] if analysis.status == "invalid" else "not looked at yet"
+        rows.append(row)
+    columns = ["Test", "Status", "Baseline", "Treatment", "Metric", "Subjects", "Days", "Effect", "Lift",
+               "Verdict", "Seen (UTC)"]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=columns)
+    frame["Lift"] = frame["Lift"].astype("float64")
+    frame["Days"] = frame["Days"].astype("float64")
+    frame["Subjects"] = frame["Subjects"].astype("Int64")
+    frame["Seen (UTC)"] = pd.to_datetime(frame["Seen (UTC)"], utc=True)
+    return frame
+
+
+def _row_of_evidence(test: Experiment) -> dict[str, Any]:
+    evidence: Mapping[str, Any] = test.evidence or {}
+    lift = evidence.get("relative_effect")
+    return {
+        "Subjects": sum(evidence.get("n_subjects", {}).values()),
+        "Effect": "" if evidence.get("status") == "invalid" else _effect_text(test, evidence.get("effect")),
+        "Lift": None if lift is None or evidence.get("status") == "invalid" else 100 * lift,
+        "Verdict": DECISION_TEXT.get(test.decision or "", test.decision or ""),
+        "Seen (UTC)": test.ended_at,
+    }
+
+
+def _effect_text(test: Experiment, effect: float | None) -> str:
+    number = _percent_points if test.config.unit == "%" else formats.number
+    return "" if effect is None else _with_sign(effect, number)
+
+
+def _lift_of_look(test: Experiment, look: Any) -> float | None:
+    """Return the lift of a look in percent of the planned baseline value, which is all a look knows of the baseline."""
+    base = test.config.baseline_value
+    return None if not base else 100 * look.effect / abs(base)
+
+
+def build_test_view(testing: ABTestingFramework, exp_id: str, *, record_look: bool = True) -> TestView:
+    """Read one test. While it runs this is a look, stored as such when there were new data.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such test.
+    """
+    analysis = testing.analyze_experiment(exp_id, record_look=record_look)
+    experiment = testing.get_experiment(exp_id)
+    blocked = analysis.status == "invalid"
+    return TestView(
+        experiment=experiment,
+        analysis=analysis,
+        exposure=exposure_frame(experiment, analysis),
+        split=split_sentence(analysis),
+        is_blocked=blocked,
+        verdict=verdict_sentence(experiment, analysis),
+        progress=progress_sentence(analysis),
+        results=results_frame([] if blocked else [*analysis.comparisons, *analysis.segments], analysis),
+    )
+
+
+def exposure_frame(experiment: Experiment, analysis: ExperimentAnalysis) -> pd.DataFrame:
+    """Return a row a variant: what was planned, who was assigned, who has data."""
+    import pandas as pd
+
+    total = sum(analysis.n_assigned.values())
+    shares = experiment.phases[-1]["shares"] if experiment.phases else {}
+    rows = [
+        {
+            "Variant": variant,
+            "Model": experiment.config.baseline_model
+            if position == 0
+            else (experiment.config.treatment_model if experiment.config.treatments is None else variant),
+            "Planned share": 100 * float(shares.get(variant, 0.0)),
+            "Observed share": 100 * assigned / total if total else None,
+            "Assigned": assigned,
+            "With data": analysis.n_subjects.get(variant, 0),
+            "Without data": 100 * (1 - analysis.n_subjects.get(variant, 0) / assigned) if assigned else None,
+        }
+        for position, (variant, assigned) in enumerate(analysis.n_assigned.items())
+    ]
+    frame = pd.DataFrame(rows)
+    for column in ("Planned share", "Observed share", "Without data"):
+        frame[column] = frame[column].astype("float64")
+    return frame
+
+
+def split_sentence(analysis: ExperimentAnalysis) -> str:
+    """Return what the test of the split says, before any result is read."""
+    if not sum(analysis.n_assigned.values()):
+        return "Nobody was assigned yet."
+    if analysis.status == "invalid":
+        return analysis.recommendation
+    if analysis.srm_p_value is None:
+        return "The split cannot be tested: only one variant has a share."
+    return (
+        f"The split is as planned (sample ratio test, p = {formats.number(analysis.srm_p_value)}; below 0.001 it would "
+        f"block the verdict), and nobody is in two variants."
+    )
+
+
+def verdict_sentence(experiment: Experiment, analysis: ExperimentAnalysis) -> str:
+    """Return the recommendation while a test runs, and the decision with its reason afterwards."""
+    if experiment.decision is None:
+        return analysis.recommendation
+    decided = DECISION_TEXT.get(experiment.decision, experiment.decision).split(" ", 1)[-1]
+    who = f" by {experiment.decided_by}" if experiment.decided_by else ""
+    when = f" on {experiment.ended_at:%Y-%m-%d}" if experiment.ended_at else ""
+    reason = (experiment.decision_reason or "").strip()
+    return f"Decided{when}{who}: {decided}. {reason}".strip()
+
+
+def progress_sentence(analysis: ExperimentAnalysis) -> str:
+    """Return where a test stands, in words."""
+    smallest = min(analysis.n_subjects.values(), default=0)
+    parts = [f"{smallest:,} of {analysis.n_needed:,} subjects in the smallest variant"]
+    if analysis.stopping.information_fraction is not None:
+        parts.append(f"{formats.percent(min(analysis.stopping.information_fraction, 9.99))} of the planned information")
+    if analysis.days_left is not None and analysis.experiment_status == "running" and analysis.days_left > 0:
+        parts.append(f"about {formats.plural(max(1, round(analysis.days_left)), 'day')} left at the present rate")
+    looks = len({look.number for look in analysis.looks})
+    parts.append(f"{formats.plural(looks, 'look')} so far" if looks else "no look yet")
+    rules = {
+        "group_sequential": "group-sequential stopping: may end early at any look",
+        "always_valid": "always-valid intervals: may end at any time",
+        "fixed_horizon": "fixed horizon: the verdict comes at the planned size",
+    }
+    parts.append(rules.get(analysis.stopping.rule, analysis.stopping.rule))
+    return " · ".join(parts)
+
+
+def results_frame(comparisons: Sequence[VariantComparison], analysis: ExperimentAnalysis) -> pd.DataFrame:
+    """Return a row a comparison, its numbers as finished text: metrics of one table differ in unit and size."""
+    import pandas as pd
+
+    level = formats.percent(1 - analysis.significance_level)
+    columns = [
+        "Metric", "Role", "Variant", "n", "Baseline", "Treatment", "Difference", f"{level} interval", "Lift",
+        f"{level} interval of the lift", "p", "p adjusted", "Chance to be better", "Test", "Notes",
+    ]  # fmt: skip
+    rows = []
+    for item in comparisons:
+        number = _percent_points if item.metric_type == "binary" else formats.number
+        rows.append(
+            [
+                item.metric if item.segment is None else f"{item.metric}, {item.segment}",
+                item.role if item.guardrail_status is None else f"{item.role}: {item.guardrail_status}",
+                item.variant,
+                f"{item.n_baseline:,} / {item.n_treatment:,}",
+                number(item.baseline),
+                number(item.treatment),
+                _with_sign(item.effect, number),
+                _interval(item.ci_lower, item.ci_upper, number),
+                formats.percent(item.relative_effect, sign=True),
+                _interval(item.relative_ci_lower, item.relative_ci_upper, formats.percent),
+                p_text(item.p_value),
+                p_text(item.p_adjusted),
+                formats.percent(item.chance_to_beat),
+                item.method,
+                "; ".join([*([item.reason] if item.reason else []), *item.notes]),
+            ]
+        )
+    frame = pd.DataFrame(rows, columns=columns)
+    if (frame["p"] == frame["p adjusted"]).all():
+        frame = frame.drop(columns="p adjusted")
+    return frame
+
+
+def _percent_points(value: float | None) -> str:
+    return formats.percent(value)
+
+
+def _with_sign(value: float | None, number: Any) -> str:
+    text = number(value)
+    return f"+{text}" if value is not None and value > 0 else str(text)
+
+
+def _interval(lower: float | None, upper: float | None, number: Any) -> str:
+    if lower is None and upper is None:
+        return formats.DASH
+    return f"{number(lower)} to {number(upper)}"
+
+
+def p_text(value: float | None) -> str:
+    """Return a p-value as people print it: small ones as a bound."""
+    if value is None:
+        return formats.DASH
+    return "< 0.0001" if value < 0.0001 else formats.number(value)
+
+
+# -- drawing -----------------------------------------------------------------------------------------
 
 
 def render(app: ui.App) -> None:
     """Draw the tab."""
-    ui.empty_state(app, "What you write appears here.", "from x import y", key="ab_testing.load_examples")
-    st.text_input("Search", **ui.in_url("ab_testing.search", default=""))
+    from dashboard import ab_testing_details as details
+    from dashboard import ab_testing_forms as forms
+
+    with ui.errors("A/B testing"):
+        listed = app.testing.list_experiments() or app.testing.list_experiments(status="archived")
+        if not listed:
+            ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
+        else:
+            numbers = st.container()
+            choices, bar = _choose()
+            view = build_view(app.testing, choices)
+            with numbers:
+                ui.kpis(view.kpis)
+            _draw_table(view, bar)
+            if view.missing:
+                ui.note("The selected test does not exist.")
+            if view.experiment is not None:
+                details.render_test(app, view.experiment.exp_id)
+            elif view.ids:
+                ui.note("Select a test for its exposure, results and figures. While it runs, opening it is a look.")
+        forms.create_form(app)
+        forms.size_form(app)
+    details.dialogs(app)
+
+
+def _choose() -> tuple[Choices, Any]:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        text = st.text_input(
+            "Search", placeholder="Name, metric, model or owner", **ui.in_url(f"{TAB}.search", default="")
+        )
+        status = st.pills("Status", STATUSES, **ui.in_url(f"{TAB}.status", default=None, options=[*STATUSES, None]))
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    choices = Choices(
+        text=text or "",
+        status=status,
+        offset=ui.page_offset(f"{TAB}.page", rows=100),
+        selected=next(iter(ui.selected("test")), None),
+    )
+    return choices, bar
+
+
+def _draw_table(view: ABTestingView, bar: Any) -> None:
+    with bar:
+        st.caption(f"**{formats.count_of(view.n_found, view.n_all, 'test')}**", width="stretch")
+        if view.experiment is not None:
+            st.button("Close the test", key=f"{TAB}.clear", on_click=ui.select, args=("test", []),
+                      icon=":material/close:")  # fmt: skip
+        ui.csv_download(lambda: view.frame, "tests.csv", key=f"{TAB}.csv")
+    if not view.ids:
+        ui.note("No test matches. Change the search or the status.")
+        return
+    config: dict[str, Any] = {
+        "Test": st.column_config.TextColumn(width="medium"),
+        "Subjects": st.column_config.NumberColumn(format="localized", help="At the last look, or at the conclusion"),
+        "Days": st.column_config.NumberColumn(format="%.1f", help="Since the test was created, or until it ended"),
+        "Effect": st.column_config.TextColumn(help="Treatment minus baseline, at the last look or at the conclusion"),
+        "Lift": st.column_config.NumberColumn(
+            format="%+.2f %%", help="At the conclusion; while it runs, at the last look and by the planned baseline"
+        ),
+        "Seen (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC", help="The last look"),
+    }
+    ui.table(
+        view.frame, view.ids, key=f"{TAB}.table", name="test", alt="A/B tests", columns=config, multiple=False,
+        rows_shown=8,
+    )  # fmt: skip
+    ui.page(view.n_found, key=f"{TAB}.page", rows=100)

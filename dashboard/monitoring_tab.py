@@ -321,23 +321,22 @@ def features_frame(features: Sequence[FeatureDrift]) -> pd.DataFrame:
     """Return a row a feature: verdict, both histograms, index and threshold, test, sizes, reason."""
     import pandas as pd
 
-    rows = []
-    for f in features:
-        rows.append(
-            {
-                "Feature": f.feature,
-                "Verdict": feature_verdict(f),
-                "Reference": _bars(f.reference_shares),
-                "Current": _bars(f.current_shares),
-                "PSI": f.psi,
-                "Threshold": f.psi_threshold,
-                "Distance": f.ks_statistic if f.ks_statistic is not None else f.l_infinity,
-                "p": f.p_adjusted if f.p_adjusted is not None else f.p_value,
-                "Rows": f.n_current,
-                "Missing": None if f.null_share_current is None else 100 * f.null_share_current,
-                "Reason": f.reason,
-            }
-        )
+    rows = [
+        {
+            "Feature": f.feature,
+            "Verdict": feature_verdict(f),
+            "Reference": _bars(f.reference_shares),
+            "Current": _bars(f.current_shares),
+            "PSI": f.psi,
+            "Threshold": f.psi_threshold,
+            "Distance": f.ks_statistic if f.ks_statistic is not None else f.l_infinity,
+            "p": f.p_adjusted if f.p_adjusted is not None else f.p_value,
+            "Rows": f.n_current,
+            "Missing": None if f.null_share_current is None else 100 * f.null_share_current,
+            "Reason": f.reason,
+        }
+        for f in features
+    ]
     columns = ["Feature", "Verdict", "Reference", "Current", "PSI", "Threshold", "Distance", "p", "Rows", "Missing",
                "Reason"]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns)
@@ -362,7 +361,7 @@ def _bars(shares: Sequence[float]) -> list[float]:
 
 
 def read_history(monitoring: ModelMonitoring, name: str, version: str, days: int, bucket: str) -> FeatureHistory | None:
-    """Return the drift of every feature by window over a period that shows what came before; None without a reference."""
+    """Return the drift of every feature by window, with a period before the one judged; None without a reference."""
     try:
         return monitoring.feature_history(name, version, bucket=bucket, days=max(days, 28 if bucket != "hour" else 3))
     except StateError:
@@ -440,8 +439,8 @@ def _choose(watched: Sequence[Mapping[str, Any]]) -> tuple[Choices, str]:
         name=name,
         version=version,
         days=WINDOWS[window or "7 days"],
-        metric=(ui.selected(f"{TAB}.metric") or [None])[0],
-        feature=(ui.selected(f"{TAB}.feature") or [None])[0],
+        metric=next(iter(ui.selected(f"{TAB}.metric")), None),
+        feature=next(iter(ui.selected(f"{TAB}.feature")), None),
     )
     return choices, section or SECTIONS[0]
 
@@ -475,7 +474,9 @@ def _draw_links(app: ui.App, view: MonitoringView) -> None:
         if link.kind == "version":
             links += [found for found in chain.links_of_version(app.database, link.id) if found.kind != "watch"]
     if not links:
-        ui.note("Not a registered version: registered under the same name and version it gets links to its run and tests.")
+        ui.note(
+            "Not a registered version: registered under the same name and version it gets links to its run and tests."
+        )
     for link in links:
         relation = "Registered version" if link.kind == "version" else link.relation.capitalize()
         words = f"{relation} {formats.markdown(formats.shorten(link.label, 40))}"

@@ -167,7 +167,13 @@ def _draw_signature(version: ModelVersion) -> None:
     if inputs:
         frame = pd.DataFrame([(str(i.get("name", n)), str(i.get("dtype", ""))) for n, i in enumerate(inputs)],
                              columns=["input", "type"])  # fmt: skip
-        st.dataframe(frame, hide_index=True, key=f"{TAB}.signature", alt="Inputs of the model")
+        st.dataframe(
+            frame,
+            hide_index=True,
+            key=f"{TAB}.signature",
+            alt="Inputs of the model",
+            height="content" if len(frame) <= 6 else 220,
+        )
     output = version.signature.get("output")
     if output:
         st.caption(f"Output: {formats.markdown(formats.value_text(output))}")

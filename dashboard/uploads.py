@@ -1,10 +1,10 @@
-"""Uploaded tables (CSV, Parquet) become DataFrames: read as data only, with limits, and errors that say what to do.
+r"""Uploaded tables (CSV, Parquet) become DataFrames: read as data only, with limits, and errors that say what to do.
 
-    >>> read_table("events.csv", b"user_id,value\\n007,1.5\\n", text=("user_id",)).to_dict("list")
+    >>> read_table("events.csv", b"user_id,value\n007,1.5\n", text=("user_id",)).to_dict("list")
     {'user_id': ['007'], 'value': [1.5]}
 
-Nothing in an upload is executed: CSV holds text, and Parquet is read without the Python objects that pandas may have put
-into its extension types. A small Parquet file can unpack to an enormous table, so its size is taken from its own
+Nothing in an upload is executed: CSV holds text, and Parquet is read without the Python objects that pandas may have
+put into its extension types. A small Parquet file can unpack to an enormous table, so its size is taken from its own
 description before anything is read.
 """
 
@@ -59,7 +59,9 @@ def read_table(
     """
     content = bytes(data)
     if len(content) > max_bytes:
-        raise ValueError(f"the file has {formats.size(len(content))}; at most {formats.size(max_bytes)} can be uploaded")
+        raise ValueError(
+            f"the file has {formats.size(len(content))}; at most {formats.size(max_bytes)} can be uploaded"
+        )
     if not content.strip():
         raise ValueError("the file is empty")
     ending = file_name.rsplit(".", 1)[-1].lower() if "." in file_name else ""
@@ -92,7 +94,7 @@ def _read_csv(content: bytes, text: Sequence[str], max_cells: int) -> pd.DataFra
             sep=separator,
             encoding="utf-8-sig",
             nrows=max_cells // len(names) + 1,
-            dtype={name: str for name in kept},
+            dtype=dict.fromkeys(kept, str),
             # In ids nothing but an empty cell is missing: "NA" and "null" are somebody's names.
             keep_default_na=not kept,
             na_values={name: [""] for name in names} if kept else None,

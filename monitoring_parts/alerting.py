@@ -1,10 +1,10 @@
 """Alerts: rules that are evaluated, episodes that open and close, messages that are retried until a sink takes them.
 
-An alert is an episode of one *fingerprint* (model, version, metric or feature, rule): it opens at the first bad point, counts
-further ones as occurrences, and is resolved after three good points in a row. It is notified when it opens, again after the
-cool-down while it goes on unacknowledged and not silenced, and once when it is resolved. Messages are written to an *outbox* in
-the transaction that changes the alert; `deliver_alerts` empties it outside of any transaction, so that a dead sink can neither
-slow a log call nor lose a message.
+An alert is an episode of one *fingerprint* (model, version, metric or feature, rule): it opens at the first bad point,
+counts further ones as occurrences, and is resolved after three good points in a row. It is notified when it opens,
+again after the cool-down while it goes on unacknowledged and not silenced, and once when it is resolved. Messages are
+written to an *outbox* in the transaction that changes the alert; `deliver_alerts` empties it outside of any
+transaction, so that a dead sink can neither slow a log call nor lose a message.
 """
 
 from __future__ import annotations
@@ -437,8 +437,8 @@ class AlertVerbs(MonitoringBase):
         ----------
         name : str
         url : str
-            ``https://...`` (a POST of JSON), ``mailto://user:password@example.org?to=...``, ``slack://...``, or any other
-            Apprise address. Nothing in it is expanded. It is stored as it is: the database then holds its token.
+            ``https://...`` (a POST of JSON), ``mailto://user:password@example.org?to=...``, ``slack://...``, or any
+            other Apprise address. Nothing in it is expanded. It is stored as it is: the database then holds its token.
         trusted : bool
             True when an operator writes it in code. The dashboard passes False: then only public addresses are allowed.
 
@@ -707,7 +707,9 @@ def _rule_options(
             raise InvalidValueError("a metric_threshold rule needs a subject: the metric")
         if above is None and below is None:
             raise InvalidValueError("a metric_threshold rule needs above=..., below=..., or both")
-        options |= {key: to_float(value, key) for key, value in (("above", above), ("below", below)) if value is not None}
+        options |= {
+            key: to_float(value, key) for key, value in (("above", above), ("below", below)) if value is not None
+        }
         if above is not None and below is not None and options["above"] < options["below"]:
             raise InvalidValueError(f"above ({above}) is less than below ({below}): every value would be bad")
     elif kind == "control_chart":

@@ -4,8 +4,8 @@
     >>> columns["age"].family, columns["age"].n_null, columns["city"].counts
     ('number', 1, {'Bern': 1, 'Ulm': 1})
 
-Nothing here refuses a column for its content: mixed types become text, what cannot be read becomes all null. Only what is
-not a frame at all, or has two columns of one name, is an error.
+Nothing here refuses a column for its content: mixed types become text, what cannot be read becomes all null. Only what
+is not a frame at all, or has two columns of one name, is an error.
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ def _numbers(values: npt.NDArray[Any], n: int, *, whole: bool) -> Column:
     finite = np.isfinite(numbers)
     n_null = int(np.isnan(numbers).sum())
     kept = numbers[finite]
-    return Column(
-        family="number", n=n, n_null=n_null, n_infinite=n - n_null - int(kept.size), values=kept, whole=whole
-    )
+    return Column(family="number", n=n, n_null=n_null, n_infinite=n - n_null - int(kept.size), values=kept, whole=whole)
 
 
 def _booleans(series: Any, n: int) -> Column:

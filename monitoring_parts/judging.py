@@ -116,7 +116,7 @@ def judge_metric(
     threshold: float | None,
     reasons: Sequence[str] = (),
 ) -> PerformanceDrift:
-    """Judge the points of [start, end] by a baseline; every earlier point after the baseline feeds the memory of the charts.
+    """Judge the points of a look-back by a baseline; earlier points after the baseline feed the charts' memory.
 
     Parameters
     ----------
@@ -144,9 +144,7 @@ def judge_metric(
             judged_from = after
     else:
         have = 0 if baseline is None else baseline.n
-        said.append(
-            f"learning: {have} baseline points before the look-back, {LEARNING_POINTS} are needed for limits"
-        )
+        said.append(f"learning: {have} baseline points before the look-back, {LEARNING_POINTS} are needed for limits")
     memory = judged_from
     judged = None
     if base is not None and baseline is not None:
@@ -281,7 +279,9 @@ def _trend(
     slope = found.slope_per_day
     direction = "none"
     if found.significant:
-        direction = "changing" if better is None else "improving" if (slope > 0) == (better == "higher") else "degrading"
+        direction = (
+            "changing" if better is None else "improving" if (slope > 0) == (better == "higher") else "degrading"
+        )
     material = base is not None and abs(slope) * found.span_days >= base.sigma > 0.0
     if threshold is None and base is not None and base.sigma > 0.0 and better is not None:
         side = -1.0 if better == "higher" else 1.0

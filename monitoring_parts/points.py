@@ -4,8 +4,8 @@
     >>> list(batches)
     [('churn', '1.0.0', 'accuracy', '')]
 
-A *series key* is (name, version, metric, segment); a *point* is (microseconds since 1970, tie, value, prediction count, event
-id), the form in which it is stored. The tie is a random number that tells apart points of one instant.
+A *series key* is (name, version, metric, segment); a *point* is (microseconds since 1970, tie, value, prediction
+count, event id), the form in which it is stored. The tie is a random number that tells apart points of one instant.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def points_of_mappings(
             raise InvalidTypeError(f"row {number} must be a mapping, got {type(row).__name__}")
         unknown = [key for key in row if key not in POINT_COLUMNS]
         if unknown:
-            raise InvalidValueError(f"row {number} has the unknown key {unknown[0]!r}; known: {', '.join(POINT_COLUMNS)}")
+            raise InvalidValueError(
+                f"row {number} has the unknown key {unknown[0]!r}; known: {', '.join(POINT_COLUMNS)}"
+            )
         full = {**defaults, **row}
         absent = [column for column in POINT_COLUMNS[:4] if column not in full]
         if absent:

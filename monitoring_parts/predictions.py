@@ -1,7 +1,7 @@
 """Predictions one by one, labels that arrive later, and what both say about the model.
 
-A prediction is stored once, under an id; a label finds it by that id, before or after it arrives. Classes and numbers are kept
-as their shortest exact text, so that 1, 1.0 and numpy's 1 are one class.
+A prediction is stored once, under an id; a label finds it by that id, before or after it arrives. Classes and numbers
+are kept as their shortest exact text, so that 1, 1.0 and numpy's 1 are one class.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ class PredictionVerbs(MonitoringBase):
             If lengths differ or a value breaks a rule; nothing is stored.
         """
         name, version = check_name(name, "model name"), check_name(version, "version")
-        values = [_class_text(value, f"predictions[{i}]") for i, value in enumerate(_listed(predictions, "predictions"))]
+        values = [
+            _class_text(value, f"predictions[{i}]") for i, value in enumerate(_listed(predictions, "predictions"))
+        ]
         n = len(values)
         chances = _probabilities(probabilities, n)
         truths = _labels(labels, n)
@@ -191,7 +193,8 @@ class PredictionVerbs(MonitoringBase):
                 cursor.executemany(
                     sql(
                         "UPDATE predictions SET label = p.label, labelled_at = p.at FROM pending_labels p "
-                        "WHERE p.monitored_id = predictions.monitored_id AND p.prediction_id = predictions.prediction_id "
+                        "WHERE p.monitored_id = predictions.monitored_id "
+                        "AND p.prediction_id = predictions.prediction_id "
                         "AND predictions.monitored_id = ? AND predictions.prediction_id = ?"
                     ),
                     [(monitored, key) for key in ids],
@@ -232,7 +235,9 @@ class PredictionVerbs(MonitoringBase):
         joined = 0
         with self._database.driver() as cursor:
             monitored = self._ensure_monitored(cursor, name, version)
-            update = sql("UPDATE predictions SET label = ?, labelled_at = ? WHERE monitored_id = ? AND prediction_id = ?")
+            update = sql(
+                "UPDATE predictions SET label = ?, labelled_at = ? WHERE monitored_id = ? AND prediction_id = ?"
+            )
             wait = sql(
                 "INSERT INTO pending_labels (monitored_id, prediction_id, label, at) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (monitored_id, prediction_id) DO UPDATE SET label = excluded.label, at = excluded.at"
@@ -432,9 +437,7 @@ def _score(at: datetime, rows: Sequence[Any], task: str, positive: str | None) -
                 estimated = estimate_binary(p, [row[1] == positive for row in sure])
             else:
                 estimated = estimate_accuracy(p)
-    return BucketPerformance(
-        start_at=at, n=len(rows), n_labelled=len(known), scores=dict(scores), estimated=estimated
-    )
+    return BucketPerformance(start_at=at, n=len(rows), n_labelled=len(known), scores=dict(scores), estimated=estimated)
 
 
 def _calibration(rows: Sequence[Any], task: str) -> tuple[CalibrationCheck | None, list[str]]:
@@ -448,7 +451,8 @@ def _calibration(rows: Sequence[Any], task: str) -> tuple[CalibrationCheck | Non
         return None, ["no probabilities were logged: performance without labels cannot be estimated"]
     if len(both) < MINIMUM_LABELS:
         reasons.append(
-            f"the calibration is unchecked: {len(both)} labelled predictions with a probability of {MINIMUM_LABELS} needed"
+            f"the calibration is unchecked: {len(both)} labelled predictions with a probability, "
+            f"{MINIMUM_LABELS} are needed"
         )
         return None, reasons
     check = check_calibration([row[2] for row in both], [row[1] == row[3] for row in both])

@@ -195,7 +195,8 @@ class Violation:
     at : datetime
     value : float
     rule : str
-        "3-sigma", "ewma", "cusum", "nelson-2", "western-electric-5", or "constant" (a baseline without variance was left).
+        "3-sigma", "ewma", "cusum", "nelson-2", "western-electric-5", or "constant"
+        (a baseline without variance was left).
     z : float or None
     direction : {"degradation", "improvement", "change"}
         "change" where it is not known which way is better, or the rule has no side. Improvements only inform.
@@ -327,9 +328,7 @@ class PerformanceDrift:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-safe values; the history is left out."""
-        return {
-            f.name: to_plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name != "history"
-        }
+        return {f.name: to_plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name != "history"}
 
     def to_frame(self) -> pd.DataFrame:
         """Return the look-back's points: at, value, lower, upper, z, prediction_count, rules."""
@@ -523,7 +522,13 @@ class FeatureHistory:
         import pandas as pd
 
         rows = [
-            {"feature": feature, "at": at, "psi": self.psi[i][j], "drifted": self.drifted[i][j], "n_rows": self.n_rows[j]}
+            {
+                "feature": feature,
+                "at": at,
+                "psi": self.psi[i][j],
+                "drifted": self.drifted[i][j],
+                "n_rows": self.n_rows[j],
+            }
             for i, feature in enumerate(self.features)
             for j, at in enumerate(self.windows)
         ]

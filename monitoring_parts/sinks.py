@@ -5,11 +5,11 @@
     >>> check_sink_url("http://169.254.169.254/latest", trusted=False)
     Traceback (most recent call last):
     ...
-    values.InvalidValueError: the sink's host 169.254.169.254 is not a public address; an operator may add it with trusted=True
+    values.InvalidValueError: the sink's host 169.254.169.254 is not a public address; only an operator may add it in code
 
-Vocabulary: a sink is *trusted* when an operator added it in code; any address goes. Otherwise (added through the dashboard)
-only public addresses are called, and redirects are never followed. Addresses are looked up again before every sending; a name
-that changes its address between that look and the connection is not caught.
+Vocabulary: a sink is *trusted* when an operator added it in code; any address goes. Otherwise (added through the
+dashboard) only public addresses are called, and redirects are never followed. Addresses are looked up again before
+every sending; a name that changes its address between that look and the connection is not caught.
 """
 
 from __future__ import annotations
@@ -134,15 +134,13 @@ def send(url: str, title: str, body: str, *, trusted: bool) -> None:
     address += f"{separator}redirect=no&cto={TIMEOUT_SECONDS}&rto={TIMEOUT_SECONDS}"
     service = apprise.Apprise(asset=asset)
     # Apprise explains failures in its log only.
-    with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as captured:
+    with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as captured:  # type: ignore[no-untyped-call]
         if not service.add(address):
             raise SinkError(f"the address {hide_secrets(url)} is not one that Apprise knows")
         if (scheme not in PLAIN_SCHEMES and scheme not in ("http", "https")) or _is_native(apprise, url):
             title, body = _without_mentions(title), _without_mentions(body)
         try:
-            accepted = service.notify(
-                title=" ".join(title.split()), body=body, body_format=apprise.NotifyFormat.TEXT
-            )
+            accepted = service.notify(title=" ".join(title.split()), body=body, body_format=apprise.NotifyFormat.TEXT)
         except Exception as error:
             raise SinkError(f"{type(error).__name__} while sending to {hide_secrets(url)}") from error
         said = " ".join(captured.getvalue().split())
@@ -172,7 +170,7 @@ def _check_host(host: str, *, resolve: bool) -> None:
         lowered = name.lower()
         if lowered == "localhost" or lowered.endswith((".localhost", ".local", ".internal", ".localdomain")):
             raise InvalidValueError(
-                f"the sink's host {name} is not a public address; an operator may add it with trusted=True"
+                f"the sink's host {name} is not a public address; only an operator may add it in code"
             ) from None
         # 2130706433, 0x7f000001 and 127.1 are addresses to the system's resolver.
         if all(part.isdigit() or part.lower().startswith("0x") for part in name.split(".") if part):
@@ -188,5 +186,5 @@ def _check_host(host: str, *, resolve: bool) -> None:
         mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
         if not address.is_global or address.is_multicast or (mapped is not None and not mapped.is_global):
             raise InvalidValueError(
-                f"the sink's host {name} is not a public address; an operator may add it with trusted=True"
+                f"the sink's host {name} is not a public address; only an operator may add it in code"
             )

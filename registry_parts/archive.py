@@ -164,9 +164,10 @@ def open_archive(path: str | os.PathLike[str]) -> Iterator[ModelArchive]:
         descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except OSError as error:
         raise ArtifactError(f"{source} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ArtifactError(f"{source} is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ArtifactError(f"{source} is not a regular file")
         try:
             with zipfile.ZipFile(file) as archive:
                 yield ModelArchive(archive, _check(archive, file))

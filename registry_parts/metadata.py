@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from values import InvalidTypeError, InvalidValueError, check_key, check_name, check_text, shorten, to_float
@@ -153,6 +154,7 @@ _PACKAGE_OF = {
     "bs4": "beautifulsoup4",
 }
 _STANDARD = frozenset(sys.stdlib_module_names) | {"builtins", "__main__", "__mp_main__"}
+_FUNCTION_TYPES = (FunctionType, BuiltinFunctionType)
 _PLAIN_TYPES = (str, bytes, bytearray, int, float, complex, bool, type(None), range)
 
 
@@ -191,8 +193,10 @@ def _modules_of(model: object) -> set[str]:
         if kind in _PLAIN_TYPES or id(item) in seen:
             continue
         seen.add(id(item))
-        if isinstance(item, type):
-            modules.update(base.__module__ for base in item.__mro__ if isinstance(base.__module__, str))
+        if issubclass(kind, type):  # isinstance() would ask the object itself what it is
+            modules.update(
+                base.__module__ for base in type.__dict__["__mro__"].__get__(item) if isinstance(base.__module__, str)
+            )
             continue
         modules.update(base.__module__ for base in kind.__mro__ if isinstance(base.__module__, str))
         if kind is dict:
@@ -204,9 +208,8 @@ def _modules_of(model: object) -> set[str]:
             if getattr(item, "dtype", None) is not None and getattr(item.dtype, "hasobject", False):  # type: ignore[attr-defined]
                 waiting.extend(getattr(item, "flat", ())[:1000])
         else:
-            name = getattr(item, "__module__", None)
-            if isinstance(name, str):  # a function, or an instance (then its class's)
-                modules.add(name)
+            if kind in _FUNCTION_TYPES and isinstance(item.__module__, str):
+                modules.add(item.__module__)
             try:
                 attributes = object.__getattribute__(item, "__dict__")
             except AttributeError:
@@ -465,7 +468,8 @@ _Say where it fails, for whom, and how that was measured._
 def _cell(value: object) -> str:
     """Escape a value for a Markdown table: nothing typed becomes markup, a link, an image or a new row."""
     text = " ".join(str(value).split()) or "-"
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|:~$&-])", r"\\\1", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#+!|:~$-])", r"\\\1", text)
 
 
 def _rows(head: tuple[str, str], rows: Mapping[str, object]) -> str:

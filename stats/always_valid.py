@@ -74,7 +74,8 @@ def best_rho(alpha: float, tuned_for: float) -> float:
 
     References
     ----------
-    .. [1] Waudby-Smith, I., Arbour, D., Sinha, R., Kennedy, E. and Ramdas, A. (2024). Time-uniform central limit theory and
+    .. [1] Waudby-Smith, I., Arbour, D., Sinha, R., Kennedy, E. and Ramdas, A. (2024). Time-uniform central limit
+       theory and
        asymptotic confidence sequences. Ann. Statist. 52, 2613-2640, eq. 24.
     """
     if not tuned_for > 0.0:
@@ -110,12 +111,14 @@ def confidence_sequence(
     Notes
     -----
     With ``v = n rho^2`` the half-width is
-    ``se sqrt((v + 1) / v (log(v + 1) - 2 log alpha))``. The p-value inverts it: ``min(1, exp(log(v + 1) / 2 - z^2 v / (2 (v + 1))))``.
+    ``se sqrt((v + 1) / v (log(v + 1) - 2 log alpha))``. The p-value inverts it:
+    ``min(1, exp(log(v + 1) / 2 - z^2 v / (2 (v + 1))))``.
 
     References
     ----------
     .. [1] Waudby-Smith, I. et al. (2024). Ann. Statist. 52, 2613-2640, theorem 2.2.
-    .. [2] Robbins, H. (1970). Statistical methods related to the law of the iterated logarithm. Ann. Math. Statist. 41.
+    .. [2] Robbins, H. (1970). Statistical methods related to the law of the iterated logarithm. Ann. Math.
+       Statist. 41.
     """
     if not (standard_error > 0.0 and math.isfinite(standard_error)):
         raise ValueError(f"standard_error must be positive and finite, got {standard_error!r}")
@@ -180,7 +183,8 @@ def normal_mixture_bound(v: float, alpha: float, *, v_opt: float, alpha_opt: flo
 
     Notes
     -----
-    ``rho = v_opt / (2 log(1 / a) + log(1 + 2 log(1 / a)))``, bound ``sqrt((v + rho) (log((v + rho) / rho) - 2 log alpha))``.
+    ``rho = v_opt / (2 log(1 / a) + log(1 + 2 log(1 / a)))``, bound
+    ``sqrt((v + rho) (log((v + rho) / rho) - 2 log alpha))``.
 
     References
     ----------
@@ -236,7 +240,8 @@ def msprt_likelihood_ratio(n_per_arm: float, difference: float, variance: float,
 
     References
     ----------
-    .. [1] Johari, R., Koomen, P., Pekelis, L. and Walsh, D. (2022). Always valid inference: continuous monitoring of A/B
+    .. [1] Johari, R., Koomen, P., Pekelis, L. and Walsh, D. (2022). Always valid inference: continuous monitoring
+       of A/B
        tests. Operations Research 70, 1806-1821, eq. 10.
     """
     for name, value in (("n_per_arm", n_per_arm), ("variance", variance), ("tau2", tau2)):

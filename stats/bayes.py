@@ -79,14 +79,17 @@ def compare_rates(
     Notes
     -----
     ``P(B > A) = int f_B(x) F_A(x) dx`` and ``E max(A - B, 0) = int (1 - F_A(x)) F_B(x) dx`` by the trapezoid rule in
-    ``logit(x)``, where the integrands are smooth and fall off exponentially. Whole-number parameters have closed forms,
-    with which this agrees to 1e-12, but whose length grows with the data. The interval is by bisection on the distribution of the
+    ``logit(x)``, where the integrands are smooth and fall off exponentially. Whole-number parameters have closed
+    forms,
+    with which this agrees to 1e-12, but whose length grows with the data. The interval is by bisection on the
+    distribution of the
     difference.
 
     References
     ----------
     .. [1] Stucchio, C. (2015). Bayesian A/B testing at VWO.
-    .. [2] Trefethen, L. N. and Weideman, J. (2014). The exponentially convergent trapezoidal rule. SIAM Review 56, 385-458.
+    .. [2] Trefethen, L. N. and Weideman, J. (2014). The exponentially convergent trapezoidal rule. SIAM Review 56,
+       385-458.
     """
     check_alpha(alpha)
     a0, b0 = prior
@@ -155,7 +158,8 @@ def compare_normal(
 
     Notes
     -----
-    The posterior is normal with precision ``1 / se^2 + 1 / prior_variance``. The loss is ``s (phi(z) - z Phi(-z))`` with
+    The posterior is normal with precision ``1 / se^2 + 1 / prior_variance``. The loss is
+    ``s (phi(z) - z Phi(-z))`` with
     ``z = mean / s``.
 
     References

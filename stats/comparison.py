@@ -124,7 +124,7 @@ class Comparison:
 
 
 def _normal_score(p_value: float, sign: float, alternative: Alternative) -> float:
-    """z with the same p-value: what sequential boundaries, which are normal, are compared with."""
+    """Return z with the same p-value: what sequential boundaries, which are normal, are compared with."""
     from scipy import special
 
     if alternative == "two-sided":
@@ -173,12 +173,14 @@ def stratified_effect(
 
     Notes
     -----
-    ``sum w_s (m_2s - m_1s)`` with ``w_s`` proportional to ``n_1s + n_2s``; variances add with ``w_s^2``; Satterthwaite's degrees of
+    ``sum w_s (m_2s - m_1s)`` with ``w_s`` proportional to ``n_1s + n_2s``; variances add with ``w_s^2``;
+    Satterthwaite's degrees of
     freedom over all samples. Strata with fewer than two subjects in an arm cannot be compared and are left out.
 
     References
     ----------
-    .. [1] Miratrix, L., Sekhon, J. and Yu, B. (2013). Adjusting treatment effect estimates by post-stratification in randomized
+    .. [1] Miratrix, L., Sekhon, J. and Yu, B. (2013). Adjusting treatment effect estimates by post-stratification
+       in randomized
        experiments. JRSS B 75, 369-396.
     """
     usable = [(a, b) for a, b in strata if a.n >= 2 and b.n >= 2]
@@ -303,7 +305,8 @@ def compare_proportions(
 
     Notes
     -----
-    The interval of the difference is Newcombe's; for one-sided tests its level is ``1 - 2 alpha`` and one end is left open. Several
+    The interval of the difference is Newcombe's; for one-sided tests its level is ``1 - 2 alpha`` and one end is
+    left open. Several
     strata: a normal test of the stratified difference.
 
     References
@@ -374,7 +377,8 @@ def compare_counts(strata: Sequence[Tallies], *, alpha: float = 0.05, alternativ
     Returns
     -------
     Comparison
-        ``effect``, its interval and lift are about means (Welch); ``p_value`` is Mann-Whitney's, which is about order. The two
+        ``effect``, its interval and lift are about means (Welch); ``p_value`` is Mann-Whitney's, which is about
+        order. The two
         answer different questions and can disagree: ``ranks.disagrees_with_means``.
 
     Raises

@@ -1,4 +1,4 @@
-"""Control charts: is this point what the process does by chance, or has something changed?
+"""Control charts: whether a point is what the process does by chance, or a sign of change.
 
     >>> limits = individuals_limits([49.6, 47.6, 49.9, 51.3, 47.8, 51.2, 52.6, 52.4, 53.6, 52.1])
     >>> round(limits.center, 2), round(limits.lower, 4), round(limits.upper, 4)
@@ -6,9 +6,9 @@
 
 Vocabulary: the *centre line* and *sigma* describe the process when it is in control and come from a baseline, never
 from the points under judgement: of n points with their own mean and standard deviation none can lie further than
-(n - 1) / sqrt(n) deviations away, so a 3-sigma rule on its own ten points can never fire (`self_window_bound`). A *rule*
-names a pattern and the points at which it fires. *Laney's p'* is a chart for proportions whose spread exceeds the
-binomial one.
+(n - 1) / sqrt(n) deviations away, so a 3-sigma rule on its own ten points can never fire (`self_window_bound`). A
+*rule* names a pattern and the points at which it fires. *Laney's p'* is a chart for proportions whose spread exceeds
+the binomial one.
 
 All functions take sequences of floats and return built-in numbers or float arrays; NaN and infinities are refused.
 """
@@ -246,9 +246,9 @@ def proportion_limits(
 
     Notes
     -----
-    sigma_i = sigma_z sqrt(p (1 - p) / n_i), p the weighted centre. For Laney's chart z_i = (p_i - p) / sqrt(p (1 - p) / n_i)
-    and sigma_z = mean(|z_i - z_{i-1}|) / 1.128, here never below 1: with large counts a p-chart sees drift in every
-    point, because real proportions vary by more than binomial chance. With one point, or with a centre of 0 or 1,
+    sigma_i = sigma_z sqrt(p (1 - p) / n_i), p the weighted centre. For Laney's chart z_i = (p_i - p) / sqrt(p (1 - p)
+    / n_i) and sigma_z = mean(|z_i - z_{i-1}|) / 1.128, here never below 1: with large counts a p-chart sees drift in
+    every point, because real proportions vary by more than binomial chance. With one point, or with a centre of 0 or 1,
     sigma_z is 1.
 
     References
@@ -313,8 +313,8 @@ def ewma(
 
     Notes
     -----
-    z_t = lam x_t + (1 - lam) z_{t-1}, z_0 = target; limits target -/+ L sigma sqrt(lam / (2 - lam) [1 - (1 - lam)^{2t}]), the
-    bracket being 1 for the asymptotic ones. No points give empty arrays.
+    z_t = lam x_t + (1 - lam) z_{t-1}, z_0 = target; limits target -/+ L sigma sqrt(lam / (2 - lam) [1 - (1 -
+    lam)^{2t}]), the bracket being 1 for the asymptotic ones. No points give empty arrays.
 
     References
     ----------
@@ -369,13 +369,14 @@ def cusum(
 
     Notes
     -----
-    C+_t = max(0, C+_{t-1} + x_t - target - k), C-_t = max(0, C-_{t-1} - x_t + target - k); a signal is a sum strictly above h.
+    C+_t = max(0, C+_{t-1} + x_t - target - k), C-_t = max(0, C-_{t-1} - x_t + target - k); a signal is a sum strictly
+    above h.
 
     References
     ----------
     .. [1] NIST/SEMATECH e-Handbook of Statistical Methods, 6.3.2.3 CUSUM control charts.
-    .. [2] Lucas, J. M. and Crosier, R. B. (1982), Fast initial response for CUSUM quality-control schemes, Technometrics
-       24(3), 199-205.
+    .. [2] Lucas, J. M. and Crosier, R. B. (1982), Fast initial response for CUSUM quality-control schemes,
+       Technometrics 24(3), 199-205.
 
     Examples
     --------
@@ -482,8 +483,8 @@ def small_baseline_factor(n: int, tail: float = SHEWHART_TAIL) -> float:
 
     References
     ----------
-    .. [1] Montgomery, D. C., Introduction to Statistical Quality Control, section on individuals charts; the interval is
-       the standard one for a single future normal observation.
+    .. [1] Montgomery, D. C., Introduction to Statistical Quality Control, section on individuals charts; the interval
+       is the standard one for a single future normal observation.
 
     Examples
     --------

@@ -1,15 +1,15 @@
-"""Verdicts on features: has the data changed enough to matter, and is that more than chance?
+"""Verdicts on features: whether the data changed enough to matter, and by more than chance.
 
     >>> rng = np.random.default_rng(0)
     >>> def column(values): return Column(family="number", n=len(values), values=values)
     >>> same = compare_columns("age", column(rng.normal(size=500)), column(rng.normal(size=500)))
     >>> moved = compare_columns("income", column(rng.normal(size=500)), column(rng.normal(size=500) + 1))
     >>> [(feature.feature, feature.drifted) for feature in judge_features([same, moved])]
-    [('age', False), ('income', True)]
+    [('income', True), ('age', False)]
 
 Vocabulary: a feature has *drifted* when its population stability index reaches both the threshold and what chance gives
-at these sample sizes, and its p-value, adjusted over all features, is below alpha. Size first, significance second: with a
-million rows everything is significant, with sixty every index is large.
+at these sample sizes, and its p-value, adjusted over all features, is below alpha. Size first, significance second:
+with a million rows everything is significant, with sixty every index is large.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ def compare_columns(
     early = _without_comparison(feature, reference, current)
     if early is not None:
         return early
-    assert reference is not None and current is not None
+    assert reference is not None
+    assert current is not None
     if is_categorical(reference):
         left, right = category_counts(reference), category_counts(current)
         return _compare_categories(

@@ -1,13 +1,14 @@
 """Distances and tests between two samples of one feature: the reference and what arrives now.
 
-    >>> ks_two_sample([0.99, 1.99], [1.0, 2.0, 3.0]).p_value
+    >>> round(ks_two_sample([0.99, 1.99], [1.0, 2.0, 3.0]).p_value, 6)
     0.6
     >>> round(population_stability_index([0.4, 0.3, 0.3], [0.35, 0.25, 0.4]), 6)
     0.044561
 
 Vocabulary: a *test* has a p-value, which answers "could chance alone do this?" and is tiny for any difference once
 there are enough rows; a *distance* says how large the difference is. Numbers enter as arrays of finite floats,
-categories as counts. A *bin* of the population stability index is one of ten quantile ranges of the reference, frozen with it.
+categories as counts. A *bin* of the population stability index is one of ten quantile ranges of the reference, frozen
+with it.
 """
 
 from __future__ import annotations
@@ -250,8 +251,8 @@ def psi_two_sample(reference: Numbers, current: Numbers, bins: int = PSI_BINS, f
 
     Notes
     -----
-    Constant reference: its one value makes two bins, below it and from it up; a bin above it is added, so that a current
-    sample that left it to either side is seen. See `population_stability_index`.
+    Constant reference: its one value makes two bins, below it and from it up; a bin above it is added, so that a
+    current sample that left it to either side is seen. See `population_stability_index`.
 
     References
     ----------
@@ -318,8 +319,8 @@ def anderson_darling_k_sample(samples: Sequence[Numbers], *, midrank: bool = Fal
 
     Notes
     -----
-    The statistic is standardised. The p-value is interpolated in the published table and therefore lies between .001 and
-    .25; `method` says when it is one of these bounds. Computed by SciPy, which is imported on use.
+    The statistic is standardised. The p-value is interpolated in the published table and therefore lies between .001
+    and .25; `method` says when it is one of these bounds. Computed by SciPy, which is imported on use.
 
     References
     ----------
@@ -526,8 +527,8 @@ def chi_square_two_sample(table: Sequence[Numbers] | FloatArray) -> ChiSquareTes
 
     Notes
     -----
-    sum (O - E)^2 / E with (samples - 1)(categories - 1) degrees of freedom, no continuity correction. Treating a reference
-    sample as if it were exact (`chi_square_one_sample`) overstates the evidence by up to sqrt 2 in z.
+    sum (O - E)^2 / E with (samples - 1)(categories - 1) degrees of freedom, no continuity correction. Treating a
+    reference sample as if it were exact (`chi_square_one_sample`) overstates the evidence by up to sqrt 2 in z.
 
     References
     ----------
@@ -643,8 +644,9 @@ def _outside_square(n: int, h: int) -> float:
 def _outside_rectangle(n: int, m: int, steps: int) -> float:
     """P(D >= steps / lcm): the share of lattice paths from (0, 0) to (n, m) that leave |i m - j n| < steps gcd.
 
-    A path takes its next step right with probability (n - i) / (what is left). Walking along the anti-diagonals, the mass
-    that arrives outside the band is added up and removed: only positive terms, so small p-values keep their digits.
+    A path takes its next step right with probability (n - i) / (what is left). Walking along the anti-diagonals, the
+    mass that arrives outside the band is added up and removed: only positive terms, so small p-values keep their
+    digits.
     """
     limit = steps * math.gcd(n, m)
     mass = np.zeros(n + 2)  # mass[i + 1] at (i, s - i)

@@ -6,8 +6,9 @@
     >>> round(estimate_accuracy([0.9, 0.8, 0.7]).accuracy, 3)
     0.8
 
-Vocabulary: *macro* averages treat every class alike; a *calibrated* classifier is right in 80 % of the cases in which it says
-.8; *CBPE* (confidence-based performance estimation) takes it at its word: expected hits are the sum of its probabilities.
+Vocabulary: *macro* averages treat every class alike; a *calibrated* classifier is right in 80 % of the cases in which
+it says .8; *CBPE* (confidence-based performance estimation) takes it at its word: expected hits are the sum of its
+probabilities.
 """
 
 from __future__ import annotations
@@ -94,15 +95,16 @@ def classification_scores(
     ----------
     labels, predictions : sequence of str, shape (n,)
     positive : str, optional
-        Score precision, recall and F1 for this class; None averages over all classes of the labels and predictions (macro).
+        Score precision, recall and F1 for this class; None averages over all classes of the labels and predictions
+        (macro).
     probabilities : sequence of float, shape (n,), optional
         Of the predicted class; gives the Brier score of "the prediction is right".
 
     Returns
     -------
     dict
-        accuracy, precision, recall, f1, brier, n. None where a score does not exist: precision without predictions of the
-        class, recall without labels of it.
+        accuracy, precision, recall, f1, brier, n. None where a score does not exist: precision without predictions of
+        the class, recall without labels of it.
 
     Raises
     ------
@@ -111,8 +113,8 @@ def classification_scores(
 
     Notes
     -----
-    precision = TP / (TP + FP), recall = TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN). In the macro average a class without
-    predictions counts as precision 0, one without labels as recall 0. The Brier score is mean (p - hit)^2.
+    precision = TP / (TP + FP), recall = TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN). In the macro average a class
+    without predictions counts as precision 0, one without labels as recall 0. The Brier score is mean (p - hit)^2.
 
     References
     ----------
@@ -192,8 +194,8 @@ def regression_scores(labels: Sequence[float], predictions: Sequence[float]) -> 
 
     References
     ----------
-    .. [1] Hyndman, R. J. and Koehler, A. B. (2006), Another look at measures of forecast accuracy, International Journal
-       of Forecasting 22(4), 679-688.
+    .. [1] Hyndman, R. J. and Koehler, A. B. (2006), Another look at measures of forecast accuracy, International
+       Journal of Forecasting 22(4), 679-688.
 
     Examples
     --------
@@ -230,13 +232,14 @@ def estimate_accuracy(probabilities: Sequence[float] | FloatArray) -> EstimatedP
 
     Notes
     -----
-    Hits are independent Bernoulli trials with those probabilities: mean p, standard error sqrt(sum p (1 - p)) / n. It is as
-    good as the calibration, and blind to a change of the relation between features and labels.
+    Hits are independent Bernoulli trials with those probabilities: mean p, standard error sqrt(sum p (1 - p)) / n. It
+    is as good as the calibration, and blind to a change of the relation between features and labels.
 
     References
     ----------
     .. [1] Guillory, D. et al. (2021), Predicting with confidence on unseen distributions, ICCV.
-    .. [2] Bialek, J. et al. (2024), Estimating model performance under covariate shift without labels, arXiv 2401.08348.
+    .. [2] Bialek, J. et al. (2024), Estimating model performance under covariate shift without labels, arXiv
+    2401.08348.
 
     Examples
     --------
@@ -260,12 +263,13 @@ def estimate_binary(
 
     Notes
     -----
-    Expected counts: TP = sum of p over predicted positives, FP = sum of 1 - p over them, FN = sum of 1 - p over predicted
-    negatives; scores are ratios of expected counts.
+    Expected counts: TP = sum of p over predicted positives, FP = sum of 1 - p over them, FN = sum of 1 - p over
+    predicted negatives; scores are ratios of expected counts.
 
     References
     ----------
-    .. [1] Bialek, J. et al. (2024), Estimating model performance under covariate shift without labels, arXiv 2401.08348.
+    .. [1] Bialek, J. et al. (2024), Estimating model performance under covariate shift without labels, arXiv
+    2401.08348.
 
     Examples
     --------
@@ -300,13 +304,13 @@ def check_calibration(probabilities: Sequence[float] | FloatArray, hits: Sequenc
 
     Notes
     -----
-    z = (hits - sum p) / sqrt(sum p (1 - p)) [1]_: calibration in the large. When all probabilities are 0 or 1, one miss refutes
-    them.
+    z = (hits - sum p) / sqrt(sum p (1 - p)) [1]_: calibration in the large. When all probabilities are 0 or 1, one
+    miss refutes them.
 
     References
     ----------
-    .. [1] Spiegelhalter, D. J. (1986), Probabilistic prediction in patient management and clinical trials, Statistics in
-       Medicine 5(5), 421-433.
+    .. [1] Spiegelhalter, D. J. (1986), Probabilistic prediction in patient management and clinical trials, Statistics
+       in Medicine 5(5), 421-433.
 
     Examples
     --------

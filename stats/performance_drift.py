@@ -5,9 +5,9 @@
     >>> [(index, rule) for index, rule, _ in judged.fired if rule == "3-sigma"]
     [(1, '3-sigma')]
 
-Vocabulary: a *baseline* says how the metric behaves in control: method, centre, sigma. A point is *judged* by limits that
-come from the baseline alone. Baselines of 8 to 29 points have wider limits, because centre and sigma are themselves
-uncertain; with fewer there are none.
+Vocabulary: a *baseline* says how the metric behaves in control: method, centre, sigma. A point is *judged* by limits
+that come from the baseline alone. Baselines of 8 to 29 points have wider limits, because centre and sigma are
+themselves uncertain; with fewer there are none.
 """
 
 from __future__ import annotations
@@ -286,8 +286,8 @@ def metric_direction(metric: str) -> str | None:
 
     Notes
     -----
-    The name is split at punctuation and capitals; the last known word decides, so "error_rate" and "val/loss" are lower and
-    "precision@5" is higher.
+    The name is split at punctuation and capitals; the last known word decides, so "error_rate" and "val/loss" are
+    lower and "precision@5" is higher.
 
     References
     ----------
@@ -311,8 +311,8 @@ def chart_method(metric: str, values: FloatArray, counts: FloatArray | None) -> 
 
     Notes
     -----
-    A proportion has values in [0, 1], a count behind every point, and a name that does not say otherwise (an area under a
-    curve or an F1 score is not a number of successes out of trials).
+    A proportion has values in [0, 1], a count behind every point, and a name that does not say otherwise (an area
+    under a curve or an F1 score is not a number of successes out of trials).
 
     References
     ----------
@@ -411,9 +411,9 @@ def judge_series(
 
     Notes
     -----
-    Points are standardised, so that counts may vary; EWMA and CUSUM run on the z-scores and start at the centre. A CUSUM
-    starts again after a signal. For short baselines all limits are wider by the factor of the 3-sigma limits. If sigma is 0,
-    a point that differs from the centre fires the rule "constant".
+    Points are standardised, so that counts may vary; EWMA and CUSUM run on the z-scores and start at the centre. A
+    CUSUM starts again after a signal. For short baselines all limits are wider by the factor of the 3-sigma limits. If
+    sigma is 0, a point that differs from the centre fires the rule "constant".
 
     References
     ----------
@@ -504,8 +504,8 @@ def estimate_trend(days: FloatArray, values: FloatArray) -> TrendEstimate | None
 
     Notes
     -----
-    The line's t-test is misled by outliers, Mann-Kendall's by little but autocorrelation; a trend counts when both tests
-    are below .05 and both slopes have one sign.
+    The line's t-test is misled by outliers, Mann-Kendall's by little but autocorrelation; a trend counts when both
+    tests are below .05 and both slopes have one sign.
 
     References
     ----------

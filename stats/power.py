@@ -187,12 +187,14 @@ def power_proportions(
 
     Notes
     -----
-    ``Phi((|p2 - p1| - z s0) / s1)`` with the standard error pooled under the null hypothesis (s0) and unpooled under the
+    ``Phi((|p2 - p1| - z s0) / s1)`` with the standard error pooled under the null hypothesis (s0) and unpooled
+    under the
     alternative (s1). With a margin, both are unpooled.
 
     References
     ----------
-    .. [1] Fleiss, J., Levin, B. and Paik, M. (2003). Statistical Methods for Rates and Proportions, 3rd ed., eq. 4.14.
+    .. [1] Fleiss, J., Levin, B. and Paik, M. (2003). Statistical Methods for Rates and Proportions, 3rd ed., eq.
+       4.14.
     .. [2] R Core Team. stats::power.prop.test.
 
     Examples
@@ -485,7 +487,8 @@ def additional_sample_factor(
 
     Notes
     -----
-    With f times more subjects the squared standard error shrinks by ``1 + f``; power is the chance that the estimate lies
+    With f times more subjects the squared standard error shrinks by ``1 + f``; power is the chance that the
+    estimate lies
     beyond the half-width, ``Phi((|effect| - h) / se) + Phi(-(|effect| + h) / se)``, counting both tails.
 
     References

@@ -1,4 +1,4 @@
-"""How often does a control chart alarm? Average run lengths of every design, computed rather than quoted.
+"""How often a control chart alarms. Average run lengths of every design, computed rather than quoted.
 
     >>> round(shewhart_run_length(0.0), 1), round(shewhart_run_length(1.0), 2)
     (370.4, 43.89)
@@ -6,8 +6,8 @@
     (9.94, 9.8)
 
 Vocabulary: the *average run length* (ARL) is the mean number of points until the first alarm; in control it should be
-long (ARL0), after a *shift*, in sigmas, short. *Zero-state* means that the shift is there from the first point on. All assume
-independent normal points with known centre and sigma.
+long (ARL0), after a *shift*, in sigmas, short. *Zero-state* means that the shift is there from the first point on. All
+assume independent normal points with known centre and sigma.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def ewma_run_length(
 
     Notes
     -----
-    L(u) = 1 + (1 / lam) int_{-c}^{c} L(x) phi((x - (1 - lam) u) / lam - shift) dx with c = limit sqrt(lam / (2 - lam)), solved by
-    Nystroem's method on Gauss-Legendre nodes; the value at u = 0. lam = 1 is the Shewhart chart.
+    L(u) = 1 + (1 / lam) int_{-c}^{c} L(x) phi((x - (1 - lam) u) / lam - shift) dx with c = limit sqrt(lam / (2 -
+    lam)), solved by Nystroem's method on Gauss-Legendre nodes; the value at u = 0. lam = 1 is the Shewhart chart.
 
     References
     ----------
@@ -148,14 +148,15 @@ def cusum_run_length(
 
     Notes
     -----
-    One side: L(u) = 1 + L(0) Phi(k - u - shift) + int_0^h L(x) phi(x + k - u - shift) dx, by Nystroem's method. Two sides without
-    a head start: 1 / L = 1 / L+ + 1 / L-, exact because one sum is 0 when the other alarms; with one, the formula of [2]_.
+    One side: L(u) = 1 + L(0) Phi(k - u - shift) + int_0^h L(x) phi(x + k - u - shift) dx, by Nystroem's method. Two
+    sides without a head start: 1 / L = 1 / L+ + 1 / L-, exact because one sum is 0 when the other alarms; with one,
+    the formula of [2]_.
 
     References
     ----------
     .. [1] Page, E. S. (1954), Continuous inspection schemes, Biometrika 41, 100-115.
-    .. [2] Lucas, J. M. and Crosier, R. B. (1982), Fast initial response for CUSUM quality-control schemes, Technometrics
-       24(3), 199-205, appendix.
+    .. [2] Lucas, J. M. and Crosier, R. B. (1982), Fast initial response for CUSUM quality-control schemes,
+       Technometrics 24(3), 199-205, appendix.
 
     Examples
     --------
@@ -196,7 +197,8 @@ def cusum_limit(arl0: float, k: float = CUSUM_REFERENCE) -> float:
 
     References
     ----------
-    .. [1] Hawkins, D. M. and Olwell, D. H. (1998), Cumulative Sum Charts and Charting for Quality Improvement, Springer.
+    .. [1] Hawkins, D. M. and Olwell, D. H. (1998), Cumulative Sum Charts and Charting for Quality Improvement,
+    Springer.
 
     Examples
     --------
@@ -215,8 +217,8 @@ def runs_rules_run_length(shift: float = 0.0, rules: Sequence[str] = WESTERN_ELE
     shift : float
         In sigmas.
     rules : sequence of str
-        Among "1", "2", "5", "6", "7", "8" and "WE4" of `stats.control_charts.RULE_NAMES`. Rules "3" and "4" compare values
-        with each other, not with zones: see `simulated_run_length`.
+        Among "1", "2", "5", "6", "7", "8" and "WE4" of `stats.control_charts.RULE_NAMES`. Rules "3" and "4" compare
+        values with each other, not with zones: see `simulated_run_length`.
 
     Raises
     ------
@@ -225,14 +227,14 @@ def runs_rules_run_length(shift: float = 0.0, rules: Sequence[str] = WESTERN_ELE
 
     Notes
     -----
-    A Markov chain on what the rules remember (Champ and Woodall's method): which of the last two points lay beyond 2 sigma,
-    which of the last four beyond 1 sigma, and the lengths of the runs. States are found by following all zones from the
-    start; the mean time to absorption solves (I - Q) L = 1.
+    A Markov chain on what the rules remember (Champ and Woodall's method): which of the last two points lay beyond 2
+    sigma, which of the last four beyond 1 sigma, and the lengths of the runs. States are found by following all zones
+    from the start; the mean time to absorption solves (I - Q) L = 1.
 
     References
     ----------
-    .. [1] Champ, C. W. and Woodall, W. H. (1987), Exact results for Shewhart control charts with supplementary runs rules,
-       Technometrics 29(4), 393-399.
+    .. [1] Champ, C. W. and Woodall, W. H. (1987), Exact results for Shewhart control charts with supplementary runs
+       rules, Technometrics 29(4), 393-399.
 
     Examples
     --------
@@ -336,8 +338,8 @@ def average_run_length(design: str, shift: float = 0.0) -> float:
 
     Notes
     -----
-    Exact for all but "nelson", whose rules 3 and 4 compare values with each other: there 2,000 seeded runs are simulated
-    (standard error about 2 %).
+    Exact for all but "nelson", whose rules 3 and 4 compare values with each other: there 2,000 seeded runs are
+    simulated (standard error about 2 %).
 
     References
     ----------

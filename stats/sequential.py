@@ -5,8 +5,10 @@
     >>> round(naive_peeking_error(20), 3)
     0.248
 
-Vocabulary: a *look* is one analysis; its *information fraction* t is the share of the planned information (subjects) it
-has; the *drift* is the expected z at t = 1, so that z at t is N(drift sqrt(t), 1) with the covariance sqrt(t_i / t_j);
+Vocabulary: a *look* is one analysis; its *information fraction* t is the share of the planned information
+(subjects) it
+has; the *drift* is the expected z at t = 1, so that z at t is N(drift sqrt(t), 1) with the covariance sqrt(t_i /
+t_j);
 an *alpha* here is one-sided (half of a two-sided one), because each side has a boundary of its own.
 """
 
@@ -79,7 +81,8 @@ def spent_alpha(
     Notes
     -----
     O'Brien-Fleming-like ``2 - 2 Phi(z_{1 - alpha/2} / sqrt(t))``; Pocock-like ``alpha log(1 + (e - 1) t)``;
-    Hwang-Shih-DeCani ``alpha (1 - exp(-g t)) / (1 - exp(-g))``; power ``alpha t^rho``. For a two-sided 5 % test each side
+    Hwang-Shih-DeCani ``alpha (1 - exp(-g t)) / (1 - exp(-g))``; power ``alpha t^rho``. For a two-sided 5 % test
+    each side
     spends alpha = 0.025, the convention of gsDesign, rpact and ldbounds.
 
     References
@@ -415,7 +418,8 @@ def predictive_power(z: float, fraction: float, critical: float) -> float:
 
     References
     ----------
-    .. [1] Spiegelhalter, D. J., Freedman, L. S. and Blackburn, P. R. (1986). Monitoring clinical trials: conditional or
+    .. [1] Spiegelhalter, D. J., Freedman, L. S. and Blackburn, P. R. (1986). Monitoring clinical trials:
+       conditional or
        predictive power? Controlled Clinical Trials 7, 8-17.
     """
     _check_open(fraction)
@@ -721,3 +725,34 @@ def _checked_fractions(fractions: Sequence[float]) -> list[float]:
             raise ValueError(f"information fractions must be positive and increase strictly, got {t}")
         previous = fraction
     return t
+
+
+def simple_sequential_threshold(n: int) -> int:
+    """Return the lead at which a one-sided test of successes stops, when at most n successes are waited for.
+
+    Parameters
+    ----------
+    n : int
+        Successes of both variants together at which the test ends without a winner; positive.
+
+    Returns
+    -------
+    int
+        Stop for the treatment when its successes exceed the baseline's by this many.
+
+    Raises
+    ------
+    ValueError
+        If n is not positive.
+
+    Notes
+    -----
+    ``2 sqrt(n)``, rounded up; a one-sided error of 5 % by the reflection principle for a random walk.
+
+    References
+    ----------
+    .. [1] Miller, E. (2015). Simple sequential A/B testing.
+    """
+    if n < 1:
+        raise ValueError(f"n must be 1 or more, got {n!r}")
+    return math.ceil(2.0 * math.sqrt(n) - 1e-9)

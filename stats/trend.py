@@ -1,4 +1,4 @@
-"""Trends and change points: does a series move with time, and since when?
+"""Trends and change points: whether a series moves with time, and since when.
 
     >>> trend = mann_kendall([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
     >>> trend.s, trend.tau, round(trend.z, 4)
@@ -123,8 +123,8 @@ def linear_trend(x: Sequence[float] | FloatArray, y: Sequence[float] | FloatArra
 
     Notes
     -----
-    Computed on centred data. slope_se = s / sqrt(Sxx), intercept_se = s sqrt(1/n + mean(x)^2 / Sxx), s^2 = SSE / (n - 2);
-    the t-test assumes independent errors: autocorrelation makes it fire too often.
+    Computed on centred data. slope_se = s / sqrt(Sxx), intercept_se = s sqrt(1/n + mean(x)^2 / Sxx), s^2 = SSE / (n -
+    2); the t-test assumes independent errors: autocorrelation makes it fire too often.
 
     References
     ----------
@@ -283,8 +283,8 @@ def lag1_autocorrelation(x: Sequence[float] | FloatArray) -> float | None:
 
     Notes
     -----
-    r = sum (x_t - m)(x_{t+1} - m) / sum (x_t - m)^2. Without autocorrelation about 95 % lie within 1.96 / sqrt(n). Positive
-    values make limits from moving ranges too narrow.
+    r = sum (x_t - m)(x_{t+1} - m) / sum (x_t - m)^2. Without autocorrelation about 95 % lie within 1.96 / sqrt(n).
+    Positive values make limits from moving ranges too narrow.
 
     References
     ----------

@@ -21,6 +21,7 @@ import os
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -73,6 +74,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if getattr(config, "workerinput", None) is None and _STATE in config.stash:
         stop_shared_server(config.stash[_STATE])
         shutil.rmtree(config.stash[_STATE], ignore_errors=True)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Take addresses out of a test's name: xdist refuses to run when two workers name a test differently."""
+    if " at 0x" in item.nodeid:
+        item._nodeid = re.sub(r" at 0x[0-9a-f]+", "", item.nodeid)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -794,7 +794,8 @@ def test_models_are_listed_with_what_their_versions_come_to(registry):
 def test_a_comparison_says_what_changed_and_which_way(registry):
     add(registry, "1.0.0", performance_metrics={"accuracy": 0.8, "rmse": 2.0, "zero": 0.0, "gone": 1.0, "odd": 1.0},
         hyperparameters={"lr": 0.1, "depth": 3, "flag": True}, dependencies={"libx": "1.0"})  # fmt: skip
-    add(registry, "1.1.0", performance_metrics={"accuracy": 0.84, "rmse": 2.5, "zero": 0.5, "new": 2.0, "odd": math.nan},
+    second = {"accuracy": 0.84, "rmse": 2.5, "zero": 0.5, "new": 2.0, "odd": math.nan}
+    add(registry, "1.1.0", performance_metrics=second,
         hyperparameters={"lr": 0.01, "flag": 1, "width": 8}, dependencies={"libx": "2.0"})  # fmt: skip
     add(registry, "1.2.0", performance_metrics={"accuracy": 0.8})
     comparison = registry.compare_models("churn", "1.0.0", "1.1.0", "1.2.0")

@@ -145,7 +145,7 @@ def key_numbers(session: Session, names: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in _chunks(wanted):
         found.update(
-            session.execute(sa.select(RunKeyRow.name, RunKeyRow.id).where(RunKeyRow.name.in_(part))).tuples().all()
+            session.execute(sa.select(RunKeyRow.name, RunKeyRow.id).where(RunKeyRow.name.in_(part))).all()
         )
     return found
 
@@ -472,7 +472,7 @@ def read_runs(session: Session, numbers: Sequence[int], *, environment: bool = T
                 session.execute(
                     sa.select(RunEnvironmentRow.id, RunEnvironmentRow.data).where(RunEnvironmentRow.id.in_(some))
                 )
-                .tuples()
+                
                 .all()
             )
     return [
@@ -569,13 +569,13 @@ def read_frame(session: Session, numbers: Sequence[int]) -> pd.DataFrame:
             .outerjoin(parent, parent.id == RunRow.parent_id)
             .where(RunRow.id.in_(part))
         )
-        for row in session.execute(query).tuples():
+        for row in session.execute(query):
             heads[position[row[0]]] = row
         for run, key, is_json, value in session.execute(
             sa.select(RunParamRow.run_id, RunParamRow.key_id, RunParamRow.is_json, RunParamRow.value).where(
                 RunParamRow.run_id.in_(part)
             )
-        ).tuples():
+        ):
             pending.append(("params", run, key, restore_param(is_json, value)))
         pending.extend(
             ("metrics", run, key, math.nan if value is None else value)
@@ -585,17 +585,17 @@ def read_frame(session: Session, numbers: Sequence[int]) -> pd.DataFrame:
                     MetricSummaryRow.key_id,
                     sa.type_coerce(MetricSummaryRow.last_value, sa.Double),
                 ).where(MetricSummaryRow.run_id.in_(part))
-            ).tuples()
+            )
         )
         pending.extend(
             ("tags", run, key, value)
             for run, key, value in session.execute(
                 sa.select(RunTagRow.run_id, RunTagRow.key_id, RunTagRow.value).where(RunTagRow.run_id.in_(part))
-            ).tuples()
+            )
         )
     used = sorted({key for _, _, key, _ in pending})
     for some in _chunks(used):
-        names.update(session.execute(sa.select(RunKeyRow.id, RunKeyRow.name).where(RunKeyRow.id.in_(some))).tuples().all())
+        names.update(session.execute(sa.select(RunKeyRow.id, RunKeyRow.name).where(RunKeyRow.id.in_(some))).all())
     count = len(numbers)
     for kind, run, key, item in pending:
         column = sides[kind].get(names[key])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,6 +51,32 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]
     path = tmp_path / "store" / "modeldesk.db"
     monkeypatch.setenv("MODELDESK_DATABASE_URL", f"sqlite:///{path}")
     database = Database(path)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def _example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from examples.story import load_example_data
+
+    folder = tmp_path_factory.mktemp("examples") / "store"
+    database = Database(folder / "modeldesk.db")
+    load_example_data(database)
+    database.backup(folder / "copy.db")
+    database.close()
+    for path in folder.glob("modeldesk.db*"):
+        path.unlink()
+    (folder / "copy.db").rename(folder / "modeldesk.db")
+    return folder
+
+
+@pytest.fixture
+def example_store(_example_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """A store with the example data, for tests that use `store`, too: the same folder."""
+    folder = tmp_path / "store"
+    shutil.copytree(_example_folder, folder)
+    monkeypatch.setenv("MODELDESK_DATABASE_URL", f"sqlite:///{folder / 'modeldesk.db'}")
+    database = Database(folder / "modeldesk.db")
     yield database
     database.close()
 
@@ -218,7 +245,7 @@ class Screen:
 
     def see(self, text: str | re.Pattern[str]) -> Screen:
         """Wait until a text is on the page, then until the page is idle."""
-        self.page.get_by_text(text).first.wait_for(timeout=WAIT_MILLISECONDS)
+        self.page.get_by_text(text).filter(visible=True).first.wait_for(timeout=WAIT_MILLISECONDS)
         return self.idle()
 
     def press(self, label: str | re.Pattern[str], *, exact: bool = True) -> Screen:
