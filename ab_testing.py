@@ -24,6 +24,7 @@ import math
 import os
 import secrets
 import threading
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ABTestingFramework",
     "Aggregation",
+    "Assigner",
     "DailyPoint",
     "Experiment",
     "ExperimentAnalysis",
@@ -178,6 +180,35 @@ class _Live:
             inside = (slots >= self.namespace_start) & (slots < self.namespace_start + self.namespace_share)
             variants[~inside] = -1
         return variants
+
+
+class Assigner:
+    """The assignment rule of one phase of one test, without a database.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> ab = ABTestingFramework(f"sqlite:///{tempfile.mkdtemp()}/modeldesk.db")
+    >>> exp_id = ab.create_experiment(ExperimentConfig(name="t", metric_name="y"))
+    >>> ab.assigner(exp_id).variant("ada") == ab.assign(exp_id, "ada")
+    True
+    """
+
+    def __init__(self, live: _Live) -> None:
+        self._live = live
+        self._whole = live.coverage >= 1.0 and (live.namespace is None or live.namespace_share >= 1.0)
+        self._prefix = _hash_prefix(live.salt, SPLIT)
+        self._edges: list[float] = live.edges.tolist()
+        self._last = max(index for index, share in enumerate(live.shares) if share > 0.0)
+
+    def variant(self, user_id: str | int) -> str | None:
+        """Return the variant of a subject, or None if it takes no part."""
+        subject = user_id if type(user_id) is str and user_id.isalnum() and len(user_id) < 256 else _to_subject(user_id)
+        if not self._whole and self._live.variants_of([subject])[0] < 0:
+            return None
+        digest = hashlib.blake2b(self._prefix + subject.encode()).digest()
+        place = int.from_bytes(digest[:8], "big") / _HASH_RANGE
+        return self._live.config.variants[min(bisect_right(self._edges, place), self._last)]
 
 
 # -- the framework -----------------------------------------------------------------------------------
@@ -505,6 +536,16 @@ class ABTestingFramework:
             live = self._lock_live(cursor, live.uid)
             variant = self._assign_one(cursor, live, subject, None)[0]
         return None if variant < 0 else live.config.variants[variant]
+
+    def assigner(self, exp_id: str) -> Assigner:
+        """Return the rule of the present phase as an object that needs no database: for serving, and for other processes.
+
+        Its answers are those `assign` gives to subjects without history; it knows nothing of stored assignments, later phases
+        or pauses, so record events with ``variant=`` when it served them.
+        """
+        with self._database.read() as session:
+            live = self._find_live(session, exp_id)
+        return Assigner(live)
 
     def assign_many(self, exp_id: str, user_ids: Iterable[str | int], *, store: bool = True) -> np.ndarray:
         """Return the variants of many subjects in one transaction.

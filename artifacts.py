@@ -64,6 +64,7 @@ __all__ = [
 CHUNK_BYTES = 1 << 20  # read, hashed and written at a time
 DEFAULT_GRACE_SECONDS = 3600.0  # an upload may be this far ahead of its row before a sweep looks at it
 MAPPED_UPLOAD_BYTES = 32 << 20  # above it an upload is mapped from its temporary file, not read into memory
+HUGE_PAGE_BYTES = 2 << 20  # below one huge page there is nothing to gain
 MAX_PATH_CHARACTERS = 1_000
 FOLDER = "sha256"
 TEMPORARY_PREFIX = ".tmp-"
@@ -454,7 +455,33 @@ class _UnfinishedUpload:
 # -- writing -----------------------------------------------------------------------------------------
 
 
-class BlobWriter(io.RawIOBase):
+class _HashingFile(io.RawIOBase):
+    """Passes bytes on to an unfinished file and adds them to the hash."""
+
+    def __init__(self, unfinished: _Unfinished) -> None:
+        super().__init__()
+        self._unfinished = unfinished
+        self.hash = hashlib.sha256()
+        self.size = 0
+        self.is_discarded = False
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, data: Any) -> int:
+        with memoryview(data) as view:
+            if self.is_discarded:  # the buffer in front empties itself when it is collected
+                return len(view)
+            self.hash.update(view)
+            _write_all(self._unfinished.file, view)
+            self.size += len(view)
+            return len(view)
+
+
+class BlobWriter(io.BufferedWriter):
     """A file to write once, front to back; it is hashed on the way and stored when it is closed in peace.
 
     Attributes
@@ -464,47 +491,37 @@ class BlobWriter(io.RawIOBase):
     """
 
     def __init__(self, unfinished: _Unfinished) -> None:
-        super().__init__()
+        self._hashing = _HashingFile(unfinished)
+        super().__init__(self._hashing, CHUNK_BYTES)
         self._unfinished = unfinished
-        self._hash = hashlib.sha256()
-        self._size = 0
         self._blob: StoredBlob | None = None
 
     @property
     def blob(self) -> StoredBlob:
-        """The stored blob; StateError-free only after the writer was left without an error."""
+        """The stored blob.
+
+        Raises
+        ------
+        ValueError
+            While the writer is open, and after it failed.
+        """
         if self._blob is None:
             raise ValueError("the writer is still open, or failed: there is no blob")
         return self._blob
 
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return how many bytes were written."""
-        return self._size
-
-    def write(self, data: Any) -> int:
-        """Write all of the bytes and add them to the hash."""
-        view = memoryview(data).cast("B") if not isinstance(data, bytes) else data
-        length = len(view)
-        self._hash.update(view)
-        written = self._unfinished.file.write(view)
-        while written is not None and written < length:  # an unbuffered file may take less than it is given
-            more = self._unfinished.file.write(memoryview(view)[written:])
-            if more is None:
-                raise BlockingIOError("the artifact store does not take bytes")
-            written += more
-        self._size += length
-        return length
-
     def finish(self) -> StoredBlob:
         """Make the bytes durable under their hash."""
-        name = self._hash.hexdigest()
+        self.flush()
+        name = self._hashing.hash.hexdigest()
         self._unfinished.finish(name)
-        self._blob = StoredBlob(sha256=name, size_bytes=self._size)
+        self._blob = StoredBlob(sha256=name, size_bytes=self._hashing.size)
         return self._blob
+
+    def discard(self) -> None:
+        """Forget what was written."""
+        self._hashing.is_discarded = True
+        self._unfinished.discard()
+        self.close()
 
 
 class ArtifactStore:
@@ -580,7 +597,7 @@ class ArtifactStore:
                 raise
         finally:
             if not done:
-                unfinished.discard()
+                writer.discard()
 
     def put_bytes(self, data: bytes | bytearray | memoryview) -> StoredBlob:
         """Store bytes; storing the same bytes again keeps one copy."""
@@ -653,6 +670,24 @@ class ArtifactStore:
     def open_verified(self, sha256: str) -> io.BytesIO:
         """Return the verified bytes as a file: what is loaded is the very buffer that was checked."""
         return io.BytesIO(self.read_bytes(sha256))
+
+    def read_buffer(self, sha256: str) -> io.BytesIO | mmap.mmap:
+        """Return the verified bytes as a file in memory, the fastest way there is.
+
+        A large file of a folder is read into anonymous memory on huge pages where the system has them: with ordinary
+        ones, the faults of fresh memory cost as much as hashing. It is a copy: what happens to the file later
+        does not change it.
+        """
+        name = check_sha256(sha256)
+        if isinstance(self._backend, _FolderBackend) and hasattr(mmap, "MADV_HUGEPAGE"):
+            with self._reading(name), self._backend.open(name) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size >= HUGE_PAGE_BYTES:
+                    buffer, digest = _read_anonymously(file, size)
+                    if digest != name:
+                        raise ArtifactError(_altered(self.url, name, digest, size))
+                    return buffer
+        return self.open_verified(name)
 
     def copy_to(self, sha256: str, destination: str | os.PathLike[str]) -> Path:
         """Copy a blob to a new file, verified; the file appears whole or not at all.
@@ -916,6 +951,22 @@ def _altered(url: str, name: str, found: str, size: int) -> str:
     )
 
 
+def _read_anonymously(file: IO[bytes], size: int) -> tuple[mmap.mmap, str]:
+    """Return the first `size` bytes of an unbuffered file in memory of their own, and their hash."""
+    buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without huge pages
+        buffer.madvise(mmap.MADV_HUGEPAGE)
+    digest, done = hashlib.sha256(), 0
+    with memoryview(buffer) as view:
+        while done < size:
+            count = file.readinto(view[done : done + CHUNK_BYTES])  # type: ignore[attr-defined]
+            if not count:
+                break  # it was cut meanwhile; the hash will say so
+            digest.update(view[done : done + count])
+            done += count
+    return buffer, digest.hexdigest()
+
+
 def _to_seconds(when: Any) -> float:
     if when is None:
         return time.time()  # unknown age: too young to sweep
@@ -926,11 +977,12 @@ def _to_seconds(when: Any) -> float:
     return float(when.timestamp()) if hasattr(when, "timestamp") else float(when)
 
 
-def _write_all(file: IO[bytes], data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        written = file.write(view)
-        view = view[written:]
+def _write_all(file: IO[bytes], data: bytes | memoryview) -> None:
+    """Write all of the bytes: an unbuffered file may take less than it is given."""
+    with memoryview(data).cast("B") as view:
+        done = 0
+        while done < len(view):
+            done += file.write(view[done:])
 
 
 @contextmanager

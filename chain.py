@@ -1,4 +1,4 @@
-"""What joins two of the four modules: a run's model becomes a version, two versions meet in a test, the winner is promoted.
+"""What joins two of the four modules: a run's model becomes a version, versions meet in a test, the winner is promoted.
 
     >>> import tempfile
     >>> from experiment_tracking import ExperimentTracking
@@ -78,7 +78,7 @@ class Link:
     label : str
         What people call it, as they wrote it.
     relation : str
-        How the two are tied: "trained by", "registered as", "baseline of", "treatment of", "promoted by", "watched as", ...
+        How the two are tied: "trained by", "registered as", "baseline of", "treatment of", "promoted by", ...
     """
 
     kind: str
@@ -161,7 +161,7 @@ def register_run_model(
 
     Notes
     -----
-    What was logged as a model is loaded, its hash checked first, and serialized anew with its signature and dependencies.
+    What was logged as a model is loaded, its hash checked first, and serialized anew with its dependencies.
     Any other file is stored as it is and never opened.
     """
     run = tracking.get_run(run_id)
@@ -196,7 +196,7 @@ def register_run_model(
 
 
 def import_mlflow_store(tracking: ExperimentTracking, source: str) -> ImportReport:
-    """Bring the runs of an MLflow store over; doing it again adds nothing twice. See `ExperimentTracking.import_mlflow`."""
+    """Bring the runs of an MLflow store over, each once; see `ExperimentTracking.import_mlflow`."""
     try:
         return tracking.import_mlflow(source)
     except FileNotFoundError as error:
@@ -340,7 +340,8 @@ def links_of_version(database: Database, model_id: str) -> list[Link]:
         tests = (
             session.query(ABExperimentRow)
             .filter(
-                (ABExperimentRow.baseline_version_id == version.id) | (ABExperimentRow.treatment_version_id == version.id)
+                (ABExperimentRow.baseline_version_id == version.id)
+                | (ABExperimentRow.treatment_version_id == version.id)
                 | ABExperimentRow.uid.in_(promoted_by)
             )
             .order_by(ABExperimentRow.id.desc())

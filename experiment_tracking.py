@@ -16,11 +16,14 @@ Or with a handle that ends the run by itself, as failed if an exception leaves t
     >>> tracking.get_run(run.run_id).status
     <RunStatus.FINISHED: 'finished'>
 
-Vocabulary: an *experiment* is a named group of runs. A *run* has *params* (what was chosen; set once), *metrics* (what was
-measured; a value at each *step*), *tags* (words about it; they may change) and *artifacts* (files). Logging a step again
+Vocabulary: an *experiment* is a named group of runs. A *run* has *params* (what was chosen; set once), *metrics*
+(what was
+measured; a value at each *step*), *tags* (words about it; they may change) and *artifacts* (files). Logging a step
+again
 replaces its value, so a resumed run has one curve; without a step a value goes to the next one.
 
-What returned is stored: a process killed at any instruction loses nothing that a call had acknowledged. The one exception is
+What returned is stored: a process killed at any instruction loses nothing that a call had acknowledged. The one
+exception is
 asked for by name: ``buffered=True`` lets values wait, at most a second and at most 5,000 of them.
 """
 
@@ -31,17 +34,14 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
-from artifacts import ArtifactStore, check_artifact_path
 from db import (
     Database,
     MetricSummaryRow,
-    RunArtifactRow,
     RunKeyRow,
     RunParamRow,
     RunRow,
@@ -50,12 +50,13 @@ from db import (
     to_microseconds,
 )
 from errors import DuplicateError, NotFoundError
-from tracking_parts import artifact_kinds, metric_log, queries
+from tracking_parts import metric_log, queries
 from tracking_parts.analysis import Analysis
 from tracking_parts.buffer import Entry, MetricBuffer
 from tracking_parts.environment import capture_environment as capture
 from tracking_parts.environment import identify_process, is_process_alive
 from tracking_parts.exchange import Exchange
+from tracking_parts.files import RunFiles
 from tracking_parts.filters import FilterError, parse_filter, parse_order
 from tracking_parts.handle import ActiveRun
 from tracking_parts.keeper import STALE_SECONDS, Keeper, describe_exception
@@ -70,6 +71,7 @@ from tracking_parts.records import (
     Run,
     RunStatus,
 )
+from tracking_parts.removal import Removal
 from values import check_choice, check_name, check_text, encode_json, new_id, shorten, to_int
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ _SET_TAG = (
 _ENDED_AT_SQL = "UPDATE runs SET status = ?, ended_at = ?, error = ? WHERE id = ?"
 
 
-class ExperimentTracking(Analysis, Exchange):
+class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
     """Everything about runs: starting, logging, finding, comparing.
 
     Parameters
@@ -154,7 +156,6 @@ class ExperimentTracking(Analysis, Exchange):
         self._environment_ids: dict[str, int] = {}
         self._encoded_environment: tuple[dict[str, Any], str, str] = ({}, "", "")
         self._sql = self._database.sql
-        self._store_of_artifacts: ArtifactStore | None = None
         self._buffer: MetricBuffer | None = None
         if buffered:
             self._buffer = MetricBuffer(
@@ -194,12 +195,14 @@ class ExperimentTracking(Analysis, Exchange):
         parent_run_id : str or None
             The run this one is nested in.
         run_id : str or None
-            An id of your own, 32 hexadecimal characters: calling again with it returns the same run, so a call whose answer
+            An id of your own, 32 hexadecimal characters: calling again with it returns the same run, so a call whose
+            answer
             was lost can be repeated.
         note : str or None
             Free text.
         detached : bool
-            False: this process runs it. When the process exits the run is ended, when it is killed the run is marked killed.
+            False: this process runs it. When the process exits the run is ended, when it is killed the run is marked
+            killed.
             True: the run stays open until `end_run`, whoever calls it.
 
         Returns
@@ -236,8 +239,9 @@ class ExperimentTracking(Analysis, Exchange):
             heartbeat = "NULL" if detached else _NOW[self._database.dialect]
             cursor.execute(
                 sql(
-                    "INSERT INTO runs (uid, experiment_id, name, status, parent_id, started_at, heartbeat_at, process, note, "  # noqa: S608
-                    f"environment_id) VALUES (?, ?, ?, 'running', ?, ?, {heartbeat}, ?, ?, ?) RETURNING id"
+                    "INSERT INTO runs (uid, experiment_id, name, status, parent_id, started_at, heartbeat_at, "  # noqa: S608
+                    "process, note, environment_id) "
+                    f"VALUES (?, ?, ?, 'running', ?, ?, {heartbeat}, ?, ?, ?) RETURNING id"
                 ),
                 (uid, experiment_row, name, parent, now, process, note, environment_row),
             )
@@ -291,9 +295,7 @@ class ExperimentTracking(Analysis, Exchange):
         elif experiment is None:
             raise ValueError("name the experiment of the new run, or the run to resume")
         else:
-            run_id = self.start_run(
-                experiment, name, params=params, tags=tags, parent_run_id=parent_run_id, note=note
-            )
+            run_id = self.start_run(experiment, name, params=params, tags=tags, parent_run_id=parent_run_id, note=note)
         handle = ActiveRun(self, run_id, experiment)
         sampler = handle._start_system_metrics(system_metrics)
         try:
@@ -359,7 +361,8 @@ class ExperimentTracking(Analysis, Exchange):
         ----------
         run_id : str
         metrics : mapping of str to number, mapping of str to sequence, or DataFrame
-            A number each, or as many values each as there are steps. NaN and infinities are kept. Booleans count as 1 and
+            A number each, or as many values each as there are steps. NaN and infinities are kept. Booleans count as 1
+            and
             0; integers beyond 2**53 are rounded to the nearest float. Of a DataFrame every column is a metric; a column
             "step" (or else the index) holds the steps.
         step : int, sequence of int or None
@@ -377,7 +380,13 @@ class ExperimentTracking(Analysis, Exchange):
         """
         single, batch = metric_log.read_metrics(metrics, step, at, self._key_ids)
         if single is not None:
-            this = None if step is None else step if type(step) is int and -_INT64 <= step < _INT64 else to_int(step, "step")
+            this = (
+                None
+                if step is None
+                else step
+                if type(step) is int and -_INT64 <= step < _INT64
+                else to_int(step, "step")
+            )
             micros = self._now() if at is None else metric_log.to_micros(at)
             if self._buffer is not None:
                 self._check_known(run_id)
@@ -420,112 +429,6 @@ class ExperimentTracking(Analysis, Exchange):
     def archive_run(self, run_id: str, archived: bool = True) -> None:
         """Leave a run out of searches that do not ask for archived ones, or (False) take it back in."""
         self._update_run(run_id, archived_at=self._now_datetime() if archived else None)
-
-    # -- artifacts -----------------------------------------------------------------------------------
-
-    def log_artifact(self, run_id: str, path_or_object: Any, name: str | None = None, *, kind: str | None = None) -> list[str]:
-        """Store a file, a folder or an object with a run.
-
-        Parameters
-        ----------
-        run_id : str
-        path_or_object : path, str, bytes, DataFrame, array, figure, image, dict, list or model
-            A string is the path of a file or folder (use `log_text` for text). Frames become Parquet (or CSV without
-            pyarrow), dicts and lists JSON, arrays ``.npy``, Plotly figures their JSON, Matplotlib figures and images PNG, any
-            other object is stored with joblib.
-        name : str or None
-            Relative path within the run, such as "plots/roc.png"; None takes the file's own name. Logging the same path
-            again replaces the file.
-        kind : str or None
-            To say how it is stored where that is not clear: "json", "dataframe", "array", "plotly", "image", "model".
-
-        Returns
-        -------
-        list of str
-            The paths within the run; more than one for a folder.
-
-        Raises
-        ------
-        ValueError
-            If the name leaves the run, is absolute, empty, or has forbidden characters.
-        ArtifactError
-            If there is no such file, or it is a device, a FIFO, or a folder with links that leave it.
-        """
-        if name is not None:
-            name = check_artifact_path(name, "artifact name")
-        return self._store_artifacts(run_id, lambda: artifact_kinds.store(self._artifacts, path_or_object, name, kind))
-
-    def log_text(self, run_id: str, text: str, name: str) -> list[str]:
-        """Store text as a file with a run."""
-        name = check_artifact_path(name, "artifact name")
-        data = check_text(text, "text", max_length=100_000_000).encode()
-        return self._store_artifacts(
-            run_id, lambda: [artifact_kinds.Stored(name, "text", self._artifacts.put_bytes(data), {})]
-        )
-
-    def list_artifacts(self, run_id: str, prefix: str = "") -> list[Artifact]:
-        """Return the files of a run, sorted by path; with a prefix those below that folder, or that file."""
-        if not isinstance(prefix, str):
-            raise TypeError(f"prefix must be text, got {type(prefix).__name__}")
-        folder = prefix.rstrip("/")
-        with self._database.read() as session:
-            run = queries.require_run(session, run_id, deleted=True)
-            rows = session.scalars(
-                sa.select(RunArtifactRow).where(RunArtifactRow.run_id == run.id).order_by(RunArtifactRow.path)
-            ).all()
-        return [
-            queries.to_artifact(row) for row in rows if not folder or row.path == folder or row.path.startswith(folder + "/")
-        ]
-
-    def load_artifact(self, run_id: str, path: str) -> Any:
-        """Return an artifact as it was logged: an object, text, or the bytes of a file.
-
-        Raises
-        ------
-        NotFoundError
-            If the run has no such artifact; the message names those it has.
-        ArtifactError
-            If the stored bytes are missing or altered: their hash is checked before anything reads them.
-        """
-        artifact = self._find_artifact(run_id, path)
-        return artifact_kinds.load(self._artifacts, artifact)
-
-    def preview_artifact(self, run_id: str, path: str, max_bytes: int = 10_000) -> str | None:
-        """Return the beginning of an artifact as text, or None if it is not text. Nothing is ever unpickled."""
-        artifact = self._find_artifact(run_id, path)
-        return artifact_kinds.preview(self._artifacts, artifact, to_int(max_bytes, "max_bytes", 1, 10_000_000))
-
-    def download_artifact(self, run_id: str, path: str, destination: str | os.PathLike[str]) -> Path:
-        """Copy an artifact, or all below a folder of artifacts, to a new file or folder; returns where it is."""
-        target = Path(destination)
-        with self._database.read() as session:
-            run = queries.require_run(session, run_id, deleted=True)
-            rows = list(session.scalars(sa.select(RunArtifactRow).where(RunArtifactRow.run_id == run.id)))
-        for row in rows:
-            if row.path == path:
-                place = target / Path(row.path).name if target.is_dir() else target
-                return self._artifacts.copy_to(row.sha256, place)
-        folder = path.strip("/") + "/" if path.strip("/") else ""
-        inside = [row for row in rows if row.path.startswith(folder)]
-        if not inside:
-            raise NotFoundError(_no_artifact(run_id, path, [row.path for row in rows]))
-        for row in inside:
-            place = target / check_artifact_path(row.path.removeprefix(folder))
-            place.parent.mkdir(parents=True, exist_ok=True)
-            self._artifacts.copy_to(row.sha256, place)
-        return target
-
-    def delete_artifact(self, run_id: str, path: str) -> int:
-        """Remove an artifact for good; returns the bytes given back (0 if something else has the same content)."""
-        with self._database.write() as session:
-            run = queries.require_run(session, run_id, for_update=True)
-            row = session.get(RunArtifactRow, (run.id, path))
-            if row is None:
-                paths = session.scalars(sa.select(RunArtifactRow.path).where(RunArtifactRow.run_id == run.id)).all()
-                raise NotFoundError(_no_artifact(run_id, path, paths))
-            sha256 = row.sha256
-            session.delete(row)
-        return self._artifacts.release(self._database, [sha256])
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -571,7 +474,9 @@ class ExperimentTracking(Analysis, Exchange):
         with self._database.read() as session:
             result = {}
             for kind, table in (("metrics", MetricSummaryRow), ("params", RunParamRow), ("tags", RunTagRow)):
-                used = sa.select(table.key_id).join(RunRow, RunRow.id == table.run_id).where(RunRow.deleted_at.is_(None))
+                used = (
+                    sa.select(table.key_id).join(RunRow, RunRow.id == table.run_id).where(RunRow.deleted_at.is_(None))
+                )
                 if experiment is not None:
                     used = used.where(RunRow.experiment_id == queries.require_experiment(session, experiment))
                 names = session.scalars(sa.select(RunKeyRow.name).where(RunKeyRow.id.in_(used)))
@@ -580,7 +485,7 @@ class ExperimentTracking(Analysis, Exchange):
 
     def search_runs(
         self,
-        filter: str | None = None,
+        filter: str | None = None,  # noqa: A002
         *,
         experiment: str | Sequence[str] | None = None,
         order_by: str | Sequence[str] | None = None,
@@ -598,7 +503,8 @@ class ExperimentTracking(Analysis, Exchange):
         experiment : str, sequence of str or None
             Only runs of these experiments.
         order_by : str, sequence of str or None
-            Such as ``"metrics.loss"`` or ``"max(metrics.accuracy) desc, started_at"``; runs without the thing, and with NaN or
+            Such as ``"metrics.loss"`` or ``"max(metrics.accuracy) desc, started_at"``; runs without the thing, and
+            with NaN or
             an infinite value of it, come last. None is the latest first.
         limit, offset : int
             How many at most (up to 1,000,000), after how many.
@@ -629,14 +535,20 @@ class ExperimentTracking(Analysis, Exchange):
             return queries.read_frame(session, found)
 
     def count_runs(
-        self, filter: str | None = None, *, experiment: str | Sequence[str] | None = None, include: str = "active"
+        self,
+        filter: str | None = None,  # noqa: A002
+        *,
+        experiment: str | Sequence[str] | None = None,
+        include: str = "active",
     ) -> int:
         """Return how many runs a search would find without a limit."""
         node = None if filter is None or not filter.strip() else parse_filter(filter)
         check_choice(include, "include", ["active", "archived", "deleted", "all"])
         self._settle()
         with self._database.read() as session:
-            query = sa.select(sa.func.count()).select_from(RunRow).where(*queries.where(session, node, experiment, include))
+            query = (
+                sa.select(sa.func.count()).select_from(RunRow).where(*queries.where(session, node, experiment, include))
+            )
             return int(session.scalar(query) or 0)
 
     def metric_history(
@@ -649,7 +561,8 @@ class ExperimentTracking(Analysis, Exchange):
         run_ids : str or sequence of str
         metric : str or sequence of str
         max_points : int or None
-            At most about so many rows a run and metric: the steps are cut into equal buckets, and of each the least, the greatest
+            At most about so many rows a run and metric: the steps are cut into equal buckets, and of each the least,
+            the greatest
             and the last value stay, chosen in the database. No extreme is lost, whatever the length.
 
         Returns
@@ -670,115 +583,13 @@ class ExperimentTracking(Analysis, Exchange):
         with self._database.read() as session:
             return queries.read_history(session, self._sql, runs, metrics, max_points)
 
-    # -- deleting ------------------------------------------------------------------------------------
-
-    def delete_run(self, run_id: str, *, permanently: bool = False) -> PurgeReport | None:
-        """Delete a run and the runs nested in it.
-
-        Parameters
-        ----------
-        run_id : str
-        permanently : bool
-            False: hidden, until `restore_run` or `purge_deleted`. True: gone at once; returns what that gave back.
-        """
-        self.flush()
-        with self._database.write() as session:
-            run = queries.require_run(session, run_id, for_update=True, deleted=permanently)
-            family = queries.with_descendants(session, [run.id])
-            if permanently:
-                counts, blobs = queries.remove_runs(session, family)
-            else:
-                session.execute(
-                    sa.update(RunRow)
-                    .where(RunRow.id.in_(family), RunRow.deleted_at.is_(None))
-                    .values(deleted_at=self._now_datetime())
-                )
-        self._forget_runs(family)
-        return self._give_back(counts, blobs) if permanently else None
-
-    def restore_run(self, run_id: str) -> None:
-        """Take back a deletion, of the run and of the runs that were deleted with it."""
-        with self._database.write() as session:
-            run = queries.require_run(session, run_id, for_update=True, deleted=True)
-            if run.deleted_at is None:
-                return
-            experiment = session.get_one(TrackingExperimentRow, run.experiment_id)
-            if experiment.deleted_at is not None:
-                queries.restore_experiment(session, experiment)
-            session.execute(
-                sa.update(RunRow)
-                .where(RunRow.id.in_(queries.with_descendants(session, [run.id])), RunRow.deleted_at == run.deleted_at)
-                .values(deleted_at=None)
-            )
-
-    def delete_experiment(self, experiment: str) -> None:
-        """Delete an experiment and its runs; its name is free again. Undone by `restore_experiment`."""
-        self.flush()
-        with self._database.write() as session:
-            number = queries.require_experiment(session, experiment)
-            now = self._now_datetime()
-            session.execute(
-                sa.update(TrackingExperimentRow).where(TrackingExperimentRow.id == number).values(deleted_at=now)
-            )
-            session.execute(
-                sa.update(RunRow)
-                .where(RunRow.experiment_id == number, RunRow.deleted_at.is_(None))
-                .values(deleted_at=now)
-            )
-
-    def restore_experiment(self, experiment: str) -> None:
-        """Take back the latest deletion of an experiment of this name, with the runs that were deleted with it.
-
-        Raises
-        ------
-        NotFoundError
-            If none of this name was deleted.
-        DuplicateError
-            If there is a new experiment of the name meanwhile.
-        """
-        with self._database.write() as session:
-            found = session.scalar(
-                sa.select(TrackingExperimentRow)
-                .where(TrackingExperimentRow.name == experiment, TrackingExperimentRow.deleted_at.is_not(None))
-                .order_by(TrackingExperimentRow.deleted_at.desc())
-                .limit(1)
-            )
-            if found is None:
-                raise NotFoundError(f"no deleted experiment is named {shorten(experiment)}")
-            deleted_at = found.deleted_at
-            queries.restore_experiment(session, found)
-            session.execute(
-                sa.update(RunRow)
-                .where(RunRow.experiment_id == found.id, RunRow.deleted_at == deleted_at)
-                .values(deleted_at=None)
-            )
-
-    def purge_deleted(self, *, older_than_days: float = 0.0) -> PurgeReport:
-        """Remove for good what was deleted: rows, files that nothing else names, and the space in the database."""
-        limit = self._now_datetime() - timedelta(days=older_than_days)
-        with self._database.write() as session:
-            gone = list(session.scalars(sa.select(RunRow.id).where(RunRow.deleted_at <= limit)))
-            counts, blobs = queries.remove_runs(session, gone)
-            session.execute(
-                sa.delete(TrackingExperimentRow).where(
-                    TrackingExperimentRow.deleted_at <= limit,
-                    ~sa.exists().where(RunRow.experiment_id == TrackingExperimentRow.id),
-                )
-            )
-        self._forget_runs(gone)
-        return self._give_back(counts, blobs)
+    # -- at the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Store what waits and end the runs that this object started and nobody ended."""
         self._keeper.close(None)
 
     # -- the machinery of writing --------------------------------------------------------------------
-
-    @property
-    def _artifacts(self) -> ArtifactStore:
-        if self._store_of_artifacts is None:
-            self._store_of_artifacts = ArtifactStore(self._database.artifact_url)
-        return self._store_of_artifacts
 
     def _now_datetime(self) -> datetime:
         return datetime.now(UTC) if self._clock is None else self._clock().astimezone(UTC)
@@ -984,7 +795,8 @@ class ExperimentTracking(Analysis, Exchange):
         status = RunStatus.FINISHED if error is None else RunStatus.FAILED
         with self._driver() as (cursor, _):
             cursor.execute(
-                self._sql(_ENDED_AT_SQL + " AND status IN ('running', 'killed')"), (status.value, self._now(), error, run)
+                self._sql(_ENDED_AT_SQL + " AND status IN ('running', 'killed')"),
+                (status.value, self._now(), error, run),
             )
 
     def _resume(self, run_id: str) -> None:
@@ -998,47 +810,6 @@ class ExperimentTracking(Analysis, Exchange):
                 (identify_process(), run),
             )
         self._keeper.add(run)
-
-    def _store_artifacts(self, run_id: str, store: Callable[[], list[artifact_kinds.Stored]]) -> list[str]:
-        """Put the files first, name them in a row second: a crash between leaves a file that a sweep removes."""
-        with self._database.read() as session:
-            queries.require_run(session, run_id)  # before a large file is copied for nothing
-        stored = store()
-        now = self._now_datetime()
-        with self._database.write() as session:
-            run = queries.require_run(session, run_id, for_update=True)
-            self._artifacts.claim(session, [item.blob for item in stored], restore=store)
-            paths = {item.path for item in stored}
-            session.execute(sa.delete(RunArtifactRow).where(RunArtifactRow.run_id == run.id, RunArtifactRow.path.in_(paths)))
-            for item in stored:
-                session.add(
-                    RunArtifactRow(
-                        run_id=run.id,
-                        path=item.path,
-                        kind=item.kind,
-                        sha256=item.blob.sha256,
-                        size_bytes=item.blob.size_bytes,
-                        created_at=now,
-                        details=item.details,
-                    )
-                )
-        return sorted(paths)
-
-    def _find_artifact(self, run_id: str, path: str) -> Artifact:
-        if not isinstance(path, str):
-            raise TypeError(f"an artifact path is text, got {type(path).__name__}")
-        with self._database.read() as session:
-            run = queries.require_run(session, run_id, deleted=True)
-            rows = session.scalars(sa.select(RunArtifactRow).where(RunArtifactRow.run_id == run.id)).all()
-        for row in rows:
-            if row.path == path:
-                return queries.to_artifact(row)
-        raise NotFoundError(_no_artifact(run_id, path, [row.path for row in rows]))
-
-    def _give_back(self, counts: Mapping[str, int], blobs: Sequence[str]) -> PurgeReport:
-        blob_bytes = self._artifacts.release(self._database, blobs) if blobs else 0
-        database_bytes = self._database.vacuum() if counts["n_runs"] else 0
-        return PurgeReport(**counts, blob_bytes=blob_bytes, database_bytes=database_bytes)
 
     # -- which runs still live -----------------------------------------------------------------------
 
@@ -1061,8 +832,8 @@ class ExperimentTracking(Analysis, Exchange):
                 # Ended when it was last seen to live; the condition keeps a run that ended or beat meanwhile.
                 cursor.executemany(
                     self._sql(
-                        "UPDATE runs SET status = 'killed', ended_at = heartbeat_at WHERE id = ? AND status = 'running' "
-                        "AND heartbeat_at = ? AND process = ?"
+                        "UPDATE runs SET status = 'killed', ended_at = heartbeat_at "
+                        "WHERE id = ? AND status = 'running' AND heartbeat_at = ? AND process = ?"
                     ),
                     dead,
                 )
@@ -1095,11 +866,6 @@ def _check_run_id(run_id: object) -> str:
     if len(run_id) != 32 or not run_id.isascii() or not all(c in "0123456789abcdef" for c in run_id):
         raise NotFoundError(queries.no_run(run_id))
     return run_id
-
-
-def _no_artifact(run_id: str, path: str, known: Sequence[str]) -> str:
-    hint = f"it has {', '.join(sorted(known)[:10])}" if known else "it has none"
-    return f"run {run_id} has no artifact {shorten(path)}; {hint}"
 
 
 def _check_new_id(run_id: object) -> str:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,8 @@ from monitoring_parts.judging import AUTOMATIC_POINTS, LoggedPoints, baseline_of
 from monitoring_parts.points import (
     BUCKETS,
     POINT_COLUMNS,
+    Batches,
+    Columns,
     bucketed,
     new_tie,
     points_of_frame,
@@ -133,6 +136,10 @@ _INSERT_POINT = (
     "INSERT INTO performance_points (series_id, at, tie, value, prediction_count, event_id) "
     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
+_INSERT_PLAIN_POINT = (  # without an id, as most are: one value less to bind
+    "INSERT INTO performance_points (series_id, at, tie, value, prediction_count) "
+    "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
 _SELECT_POINTS = (
     "SELECT at, value, prediction_count FROM performance_points "
     "WHERE series_id = ? AND at <= ? ORDER BY at DESC, tie DESC LIMIT ?"
@@ -205,14 +212,14 @@ class ModelMonitoring(PredictionVerbs, AlertVerbs):
             If an argument breaks a rule; nothing is stored.
         """
         key = series_key(name, version, metric, segment)
-        row = (
-            to_microseconds(to_utc(at, "at")),
-            new_tie(),
-            to_float(value, "value"),
-            None if prediction_count is None else to_int(prediction_count, "prediction_count", low=0),
-            None if event_id is None else check_key(event_id, "event_id"),
+        columns: Columns = (
+            [to_microseconds(to_utc(at, "at"))],
+            [new_tie()],
+            [to_float(value, "value")],
+            [None if prediction_count is None else to_int(prediction_count, "prediction_count", low=0)],
+            [None if event_id is None else check_key(event_id, "event_id")],
         )
-        return self._insert_points({key: [row]}) == 1
+        return self._insert_points({key: columns}) == 1
 
     def log_performances(self, rows: pd.DataFrame | Iterable[Mapping[str, Any]], **defaults: Any) -> int:
         """Store many values in one transaction: all of them or, when one is refused, none.
@@ -792,20 +799,22 @@ class ModelMonitoring(PredictionVerbs, AlertVerbs):
 
     # -- private: performance ------------------------------------------------------------------------
 
-    def _insert_points(self, batches: Mapping[tuple[str, str, str, str], Sequence[tuple[Any, ...]]]) -> int:
+    def _insert_points(self, batches: Batches) -> int:
         """Insert points of several series in one transaction; return how many are new."""
-        insert = self._database.sql(_INSERT_POINT)
         fresh: dict[tuple[str, str, str, str], int] = {}
         new = 0
         with self._database.driver() as cursor:
-            for key, rows in batches.items():
+            for key, columns in batches.items():
                 series_id = self._series_ids.get(key)
                 if series_id is None or not self._still_there(cursor, series_id):
                     series_id = fresh[key] = self._ensure_series(cursor, key)
-                if len(rows) == 1:
-                    cursor.execute(insert, (series_id, *rows[0]))
+                plain = all(event is None for event in columns[4])
+                insert = self._database.sql(_INSERT_PLAIN_POINT if plain else _INSERT_POINT)
+                rows = zip(repeat(series_id), *columns[: 4 if plain else 5], strict=False)
+                if len(columns[0]) == 1:
+                    cursor.execute(insert, next(rows))
                 else:
-                    cursor.executemany(insert, [(series_id, *row) for row in rows])
+                    cursor.executemany(insert, rows)
                 new += max(0, cursor.rowcount)
         self._series_ids.update(fresh)
         if self._worker is not None:

@@ -56,6 +56,7 @@ from registry_parts.queries import (
     conditions,
     find_model,
     find_production,
+    find_stored,
     find_version,
     highest_version,
     in_parts,
@@ -271,10 +272,9 @@ class ModelRegistryManager:
             actor=actor,
             idempotency_key=idempotency_key,
         )
-        known = metadata.capture_dependencies(model)
         given = {} if dependencies is None else metadata.to_dependencies(dependencies)
+        known, facts["environment"] = metadata.capture(model)
         facts["dependencies"] = known | given
-        facts["environment"] = metadata.capture_environment(model)
         facts["signature"] = None if input_example is None else metadata.infer_signature(model, input_example)
         facts |= {"serializer": serializer, "origin": "object"}
 
@@ -728,36 +728,42 @@ class ModelRegistryManager:
         NotFoundError
             If there is no such version.
         """
-        with self._database.read() as session:
-            model = find_model(session, name)
-            found = to_version(session, model.name, pick_version(session, model, version, stage, alias))
+        with (
+            self._database.read() as session
+        ):  # not the whole record: loading a small model costs what reading it costs
+            found = find_stored(session, name, version, stage, alias)
+        label, files = found.label, found.files
         runs_code = found.serializer in formats.EXECUTES_CODE
         if runs_code and found.origin != "object" and not allow_untrusted:
             raise ArtifactError(
-                f"{found} came as a {found.origin}, and loading a {found.serializer} file runs its code; look at "
-                "inspect_artifact(), and load it with allow_untrusted=True only if you trust whoever made it"
+                f"{label} came {'by import' if found.origin == 'import' else 'as a file'}, and loading a "
+                f"{found.serializer} file runs its code; look at inspect_artifact(), and load it with "
+                "allow_untrusted=True only if you trust whoever made it"
             )
-        contents = {path: self._read(found, path, sha256) for path, sha256, _ in found.files}
         if found.serializer == "folder":
-            return contents
-        (data,) = contents.values()
+            return {path: self._read(label, path, sha256) for path, sha256 in files}
+        ((path, sha256),) = files
         if found.serializer == "file":
-            return data
+            return self._read(label, path, sha256)
+        try:
+            buffer = self._store.read_buffer(sha256)
+        except ArtifactError as error:
+            raise ArtifactError(f"{label}: {path}: {error}") from error
         if check_dependencies:
             differences = metadata.dependency_differences(found.dependencies, found.environment)
             if differences:
                 warnings.warn(
-                    f"{found} may behave differently here: {'; '.join(differences)}",
+                    f"{label} may behave differently here: {'; '.join(differences)}",
                     DependencyMismatchWarning,
                     stacklevel=2,
                 )
-        return formats.load_verified(data, found.serializer, str(found), trusted_types=trusted_types)
+        return formats.load_verified(buffer, found.serializer, label, trusted_types=trusted_types)
 
-    def _read(self, version: ModelVersion, path: str, sha256: str) -> bytes:
+    def _read(self, label: object, path: str, sha256: str) -> bytes:
         try:
             return self._store.read_bytes(sha256)
         except ArtifactError as error:
-            raise ArtifactError(f"{version}: {path}: {error}") from error
+            raise ArtifactError(f"{label}: {path}: {error}") from error
 
     def inspect_artifact(
         self, name: str, version: str | None = None, *, alias: str | None = None

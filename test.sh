@@ -68,8 +68,8 @@ test.sh: FAILED: $*"
 ./run.sh --install dev
 
 if [ "$mode" != fast ]; then
-    check ruff check .
-    check ruff format --check .
+    check ruff check --output-format concise .
+    check ruff format --check --output-format concise .
     check mypy .
 fi
 if [ "$mode" != lint ]; then

@@ -7,7 +7,8 @@
     >>> [trace.name for trace in figure.data]
     ['run-001']
 
-Frames come from `ExperimentTracking.metric_history`, `search_runs` and `compare_runs`. Values that are no finite number are gaps
+Frames come from `ExperimentTracking.metric_history`, `search_runs` and `compare_runs`. Values that are no finite
+number are gaps
 in a curve and are left out elsewhere.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -130,7 +131,8 @@ def plot_curves(
     )
     groups = list(history.groupby(["run_id", "metric"], sort=False))
     starts = history.groupby("run_id")["at"].min()
-    for index, ((run_id, metric), part) in enumerate(groups[:MAX_SERIES]):
+    for index, (key, part) in enumerate(groups[:MAX_SERIES]):
+        run_id, metric = (str(name) for name in cast("tuple[object, object]", key))
         style = series_style(index)
         label = shorten_label((names or {}).get(run_id, run_id[:8]))
         if len(metrics) > 1:
@@ -163,7 +165,12 @@ def plot_curves(
     figure.update_layout(showlegend=True)
     if len(groups) > MAX_SERIES:
         figure.add_annotation(
-            text=f"the first {MAX_SERIES} of {len(groups)} curves", x=1, y=0, xref="paper", yref="paper", showarrow=False
+            text=f"the first {MAX_SERIES} of {len(groups)} curves",
+            x=1,
+            y=0,
+            xref="paper",
+            yref="paper",
+            showarrow=False,
         )
     return figure
 
@@ -186,7 +193,9 @@ def _text(item: object) -> str:
 
 
 def _bare(column: str) -> str:
-    return shorten_label(column.partition(".")[2] if column.split(".")[0] in {"params", "metrics", "best", "tags"} else column)
+    return shorten_label(
+        column.partition(".")[2] if column.split(".")[0] in {"params", "metrics", "best", "tags"} else column
+    )
 
 
 def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, title: str | None = None) -> go.Figure:
@@ -213,11 +222,15 @@ def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, t
         low = float(finite.min()) if len(finite) else 0.0
         dimension: dict[str, Any] = {"label": _bare(name), "values": np.where(np.isfinite(values), values, low)}
         if labels is not None:
-            dimension |= {"tickvals": list(range(len(labels))), "ticktext": [shorten_label(text, 20) for text in labels]}
+            dimension |= {
+                "tickvals": list(range(len(labels))),
+                "ticktext": [shorten_label(text, 20) for text in labels],
+            }
         dimensions.append(dimension)
     colors = _column(kept, metric)[0]
     figure = base_figure(
-        title or f"Params and {_bare(metric)}", alt=f"Parallel coordinates of {len(kept)} runs, coloured by {_bare(metric)}."
+        title or f"Params and {_bare(metric)}",
+        alt=f"Parallel coordinates of {len(kept)} runs, coloured by {_bare(metric)}.",
     )
     figure.add_trace(
         go.Parcoords(
@@ -232,7 +245,9 @@ def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, t
 _LINE_SCALE = [[0.0, SERIES_COLORS[1]], [0.5, NEUTRAL], [1.0, SERIES_COLORS[0]]]
 
 
-def pareto_front(x: Sequence[float], y: Sequence[float], *, x_goal: str = "min", y_goal: str = "max") -> list[int]:
+def pareto_front(
+    x: Sequence[float] | FloatArray, y: Sequence[float] | FloatArray, *, x_goal: str = "min", y_goal: str = "max"
+) -> list[int]:
     """Return the positions of the points that no other point beats in both, sorted by x.
 
     Examples
@@ -281,7 +296,10 @@ def plot_scatter(
         return empty_figure(title, f"No run has both {_bare(x)} and {_bare(y)}")
     names = [shorten_label(name) for name in frame["name"]] if "name" in frame else [""] * len(frame)
     figure = base_figure(
-        title or f"{_bare(y)} by {_bare(x)}", x_title=_bare(x), y_title=_bare(y), alt=f"{len(kept)} runs: {_bare(y)} against {_bare(x)}."
+        title or f"{_bare(y)} by {_bare(x)}",
+        x_title=_bare(x),
+        y_title=_bare(y),
+        alt=f"{len(kept)} runs: {_bare(y)} against {_bare(x)}.",
     )
     style = series_style(0)
     figure.add_scatter(
@@ -293,7 +311,7 @@ def plot_scatter(
         line = series_style(1)
         figure.add_scatter(
             x=a[front], y=b[front], mode="lines+markers", line=line.line | {"shape": "hv"}, marker=line.marker,
-            text=[names[i] for i in front], hovertemplate="%{text}<extra>not beaten in both</extra>", name="Pareto front",
+            text=[names[i] for i in front], hovertemplate="%{text}<extra>not beaten</extra>", name="Pareto front",
         )  # fmt: skip
         figure.update_layout(showlegend=True)
     if labels is not None:
@@ -334,7 +352,7 @@ def plot_run_diff(diff: Any) -> go.Figure:
         return empty_figure("Metrics of two runs", "The runs share no finite metric")
     first, second = shorten_label(diff.first.name), shorten_label(diff.second.name)
     figure = base_figure(
-        f"{first} and {second}", x_title="Value, relative to the larger of the two", height=max(240, 60 + 32 * len(rows)),
+        f"{first} and {second}", x_title="Value, relative to the larger", height=max(240, 60 + 32 * len(rows)),
         alt=f"Last values of {len(rows)} metrics of two runs.",
     )  # fmt: skip
     labels = [shorten_label(name) for name, _, _ in rows]
@@ -367,14 +385,20 @@ def plot_explanation(explanation: Any) -> go.Figure:
         alt=f"Strength of association of {len(effects)} params with the metric over {explanation.n_runs} runs.",
     )  # fmt: skip
     names = [shorten_label(effect.param) for effect in effects]
-    signs = ["" if e.correlation is None else "rises with it" if e.correlation > 0 else "falls with it" for e in effects]
+    signs = [
+        "" if e.correlation is None else "rises with it" if e.correlation > 0 else "falls with it" for e in effects
+    ]
     figure.add_bar(
         x=[e.strength for e in effects], y=names, orientation="h", marker_color=SERIES_COLORS[0], name="association",
         text=signs, textposition="auto", hovertemplate="%{y}: %{x:.3f} %{text}<extra></extra>",
     )  # fmt: skip
     if any(e.importance is not None for e in effects):
         figure.add_scatter(
-            x=[e.importance for e in effects], y=names, mode="markers", marker=series_style(1).marker, name="importance (forest)"
+            x=[e.importance for e in effects],
+            y=names,
+            mode="markers",
+            marker=series_style(1).marker,
+            name="importance (forest)",
         )
         figure.update_layout(showlegend=True)
     figure.update_yaxes(autorange="reversed")

@@ -22,6 +22,7 @@ from dashboard.ab_testing_tab import (
     TestView,
     build_test_view,
     p_text,
+    points_text,
 )
 
 if TYPE_CHECKING:
@@ -96,15 +97,14 @@ def _draw_exposure(view: TestView) -> None:
     st.markdown("**Exposure**")
     icon, color = (":material/block:", "red") if view.is_blocked else (":material/balance:", "gray")
     st.markdown(f":{color}[{icon}] {formats.markdown(view.split)}")
-    percent = {"format": "%.1f %%"}
     st.dataframe(
         view.exposure, hide_index=True, key=f"{TAB}.exposure", alt="Exposure by variant",
         column_config={
-            "Planned share": st.column_config.NumberColumn(**percent),
-            "Observed share": st.column_config.NumberColumn(**percent),
+            "Planned share": st.column_config.NumberColumn(format="%.1f %%"),
+            "Observed share": st.column_config.NumberColumn(format="%.1f %%"),
             "Assigned": st.column_config.NumberColumn(format="localized", help="Subjects"),
             "With data": st.column_config.NumberColumn(format="localized", help="Subjects with a value of the metric"),
-            "Without data": st.column_config.NumberColumn(help="Share of the assigned", **percent),
+            "Without data": st.column_config.NumberColumn(format="%.1f %%", help="Share of the assigned"),
         },
     )  # fmt: skip
 
@@ -190,8 +190,13 @@ def _draw_results(app: ui.App, view: TestView) -> None:
         view.results, hide_index=True, key=f"{TAB}.results", alt="Results by metric and treatment",
         column_config={
             "Metric": st.column_config.TextColumn(width="small"),
-            "n": st.column_config.TextColumn(help="Subjects of baseline / treatment"),
-            "Chance to be better": st.column_config.TextColumn(help="Bayesian, with flat priors; beside the verdict"),
+            "n": st.column_config.TextColumn(help="Subjects of baseline / treatment", alignment="right"),
+            **{
+                name: st.column_config.TextColumn(alignment="right")
+                for name in view.results.columns
+                if name in {"Baseline", "Treatment", "Difference", "Lift", "p", "p adjusted"} or "interval" in name
+            },
+            "Chance to be better": st.column_config.TextColumn(alignment="right", help="Bayesian, with flat priors; beside the verdict"),
             "Notes": st.column_config.TextColumn(width="large"),
         },
     )  # fmt: skip
@@ -315,7 +320,7 @@ def design_facts(test: Experiment) -> list[tuple[str, str]]:
     if config.planned_sample_size is not None:
         facts.append(("Planned per variant", f"{config.planned_sample_size:,} for a power of {config.power:g}"))
     if config.minimum_detectable_effect is not None:
-        number = formats.percent if config.unit == "%" else formats.number
+        number = points_text if config.unit == "%" else formats.number
         facts.append(("Smallest effect that matters", number(config.minimum_detectable_effect)))
     if config.coverage < 1:
         facts.append(("Coverage", formats.percent(config.coverage)))

@@ -10,7 +10,7 @@ import streamlit as st
 import chain
 from dashboard import components as ui
 from dashboard import formats
-from dashboard.ab_testing_tab import TAB
+from dashboard.ab_testing_tab import TAB, points_text
 
 if TYPE_CHECKING:
     from ab_testing import SampleSizePlan
@@ -186,8 +186,8 @@ def metric_lines(text: str) -> list[dict[str, Any]]:
                     metric["margin"] = float(word)
                 except ValueError as error:
                     raise ValueError(
-                        f"line {count}: {formats.shorten(word, 40)!r} is neither a kind of metric ({', '.join(KINDS)}), "
-                        "nor higher or lower, nor a margin"
+                        f"line {count}: {formats.shorten(word, 40)!r} is neither a kind ({', '.join(KINDS)}), nor "
+                        " higher or lower, nor a margin"
                     ) from error
         found.append(metric)
     return found
@@ -219,8 +219,8 @@ def preview(config: Mapping[str, Any]) -> str:
     rule = str(design.stopping).replace("_", " ")
     if design.planned_sample_size is None:
         return (
-            f"No planned size: {rule}, a verdict from {design.min_sample_size:,} subjects per variant. With the smallest "
-            "effect that matters and the expected baseline the size is computed."
+            f"No planned size: {rule}, a verdict from {design.min_sample_size:,} subjects per variant. With the "
+            "smallest effect that matters and the expected baseline the size is computed."
         )
     return f"Plans {design.planned_sample_size:,} subjects per variant for a power of {design.power:g}; {rule}."
 
@@ -297,8 +297,8 @@ def size_form(app: ui.App) -> None:
             sequential = st.toggle("Room for looks on the way", help="Group-sequential stopping", **key("sequential"))
         with ui.errors("size a test"):
             plan = plan_of(
-                kind, base=base, sd=sd, effect=effect, n=n, power=power, alpha=alpha, alternative=alternative, split=split,
-                treatments=int(treatments), daily=daily, sequential=sequential,
+                kind, base=base, sd=sd, effect=effect, n=n, power=power, alpha=alpha, alternative=alternative,
+                split=split, treatments=int(treatments), daily=daily, sequential=sequential,
             )  # fmt: skip
             ui.kpis(plan_kpis(plan))
             ui.note(f"Formula: {formats.markdown(plan.formula)}.")
@@ -343,7 +343,7 @@ def plan_of(
 
 def plan_kpis(plan: SampleSizePlan) -> list[tuple[str, str, str]]:
     """Return what the calculator says."""
-    number = formats.percent if plan.metric_type == "binary" else formats.number
+    number = points_text if plan.metric_type == "binary" else formats.number
     cards = [
         ("Baseline", formats.whole(plan.n_baseline), "Subjects"),
         ("Each treatment", formats.whole(plan.n_treatment), "Subjects"),

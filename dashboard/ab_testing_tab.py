@@ -65,8 +65,8 @@ OUTCOME_TEXT = {
 }
 
 EMPTY = (
-    "**Every A/B test of your models appears here**: who was exposed to what, whether the split held, the effect with its "
-    "interval, and one recommendation that survives looking at it every day."
+    "**Every A/B test of your models appears here**: who was exposed to what, whether the split held, the effect with "
+    "its interval, and one recommendation that survives looking at it every day."
 )
 SNIPPET = """
 from ab_testing import ABTestingFramework, ExperimentConfig
@@ -274,7 +274,7 @@ def _row_of_evidence(test: Experiment) -> dict[str, Any]:
 
 
 def _effect_text(test: Experiment, effect: float | None) -> str:
-    number = _percent_points if test.config.unit == "%" else formats.number
+    number = points_text if test.config.unit == "%" else formats.number
     return "" if effect is None else _with_sign(effect, number)
 
 
@@ -388,7 +388,8 @@ def results_frame(comparisons: Sequence[VariantComparison], analysis: Experiment
     ]  # fmt: skip
     rows = []
     for item in comparisons:
-        number = _percent_points if item.metric_type == "binary" else formats.number
+        is_rate = item.metric_type == "binary"
+        number, difference = (formats.percent, points_text) if is_rate else (formats.number, formats.number)
         rows.append(
             [
                 item.metric if item.segment is None else f"{item.metric}, {item.segment}",
@@ -397,8 +398,8 @@ def results_frame(comparisons: Sequence[VariantComparison], analysis: Experiment
                 f"{item.n_baseline:,} / {item.n_treatment:,}",
                 number(item.baseline),
                 number(item.treatment),
-                _with_sign(item.effect, number),
-                _interval(item.ci_lower, item.ci_upper, number),
+                _with_sign(item.effect, difference),
+                _interval(item.ci_lower, item.ci_upper, difference),
                 formats.percent(item.relative_effect, sign=True),
                 _interval(item.relative_ci_lower, item.relative_ci_upper, formats.percent),
                 p_text(item.p_value),
@@ -414,8 +415,9 @@ def results_frame(comparisons: Sequence[VariantComparison], analysis: Experiment
     return frame
 
 
-def _percent_points(value: float | None) -> str:
-    return formats.percent(value)
+def points_text(value: float | None) -> str:
+    """Return a difference of rates in percentage points, which are not percent: 0.02 is `2 pp`."""
+    return formats.number(None if value is None else 100 * value, "" if value is None else "pp")
 
 
 def _with_sign(value: float | None, number: Any) -> str:
@@ -426,7 +428,9 @@ def _with_sign(value: float | None, number: Any) -> str:
 def _interval(lower: float | None, upper: float | None, number: Any) -> str:
     if lower is None and upper is None:
         return formats.DASH
-    return f"{number(lower)} to {number(upper)}"
+    low, high = str(number(lower)), str(number(upper))
+    unit = low.rpartition(" ")[1:]  # named once: "0.5 to 2 pp"
+    return f"{low.removesuffix(''.join(unit)) if high.endswith(''.join(unit)) else low} to {high}"
 
 
 def p_text(value: float | None) -> str:

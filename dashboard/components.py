@@ -87,12 +87,17 @@ ROW_PIXELS, HEADER_PIXELS = 33, 35
 ICON = (Path(__file__).parent / "icon.svg").read_text(encoding="utf-8")  # an icon by name is fetched from another host
 
 _URL_VALUES, _URL_WRITTEN = "url.values", "url.written"
-# The only style sheets. Streamlit leaves six lines empty above a page; and in the dark theme it writes white on the
-# light primary colour, which has a contrast of 2.8:1 where 4.5:1 is needed.
-_STYLE = "<style>[data-testid=stMainBlockContainer] {padding-top: 2.5rem; padding-bottom: 4rem}</style>"
+# The only style sheets. Streamlit leaves six lines empty above a page, and has colours whose contrast is below the
+# 4.5:1 that text needs: those of code on a light page, and white on the light primary colour of a dark page.
+_STYLE = "[data-testid=stMainBlockContainer] {padding-top: 2.5rem; padding-bottom: 4rem}"
+_LIGHT_STYLE = (
+    "[data-testid=stCode] .token {color: #46515f !important} [data-testid=stCode] .keyword {color: #1558b0 !important} "
+    "[data-testid=stCode] .string, [data-testid=stCode] .number {color: #0a6b50 !important} "
+    "[data-testid=stCode] .operator {color: #9a4d00 !important}"
+)
 _DARK_STYLE = (
-    "<style>[data-testid^=stBaseButton-primary]:not(:disabled), [data-testid^=stBaseButton-primary]:not(:disabled) *, "
-    "[data-testid=stMultiSelect] span[title] {color: #0b1220 !important}</style>"
+    "[data-testid^=stBaseButton-primary]:not(:disabled), [data-testid^=stBaseButton-primary]:not(:disabled) *, "
+    "[data-testid=stMultiSelect] span[title] {color: #0b1220 !important}"
 )
 _JUMP = "url.jump"
 _DIALOG = "ui.dialog"
@@ -204,7 +209,7 @@ def version() -> str:
 
 def header(app: App) -> None:
     """Draw the line above the tabs: which store, its last change, live updates on or off, who is signed in."""
-    st.html(_STYLE + _DARK_STYLE if app.is_dark else _STYLE)
+    st.html(f"<style>{_STYLE} {_DARK_STYLE if app.is_dark else _LIGHT_STYLE}</style>")
     st.session_state[_TOKEN] = app.database.change_token()
     live = bool(st.session_state.get("ui.live", True))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -621,9 +626,10 @@ def flash(text: str) -> None:
 
 
 def act(app: App, where: str, function: Callable[[], T], done: str | Callable[[T], str]) -> bool:
-    """Run a change for someone who may make it; say what was done, or what went wrong. Return whether it worked.
+    """Run a change for someone who may make it; say what was done, or what went wrong.
 
-    After it worked the open dialog is closed and the page is drawn again, so the caller has nothing left to do.
+    After it worked the open dialog is closed and the page is drawn again at once: nothing behind this call is run.
+    Otherwise the answer is False.
     """
     if not app.can_edit:
         st.error("Viewers cannot change anything. Ask an editor.", icon=":material/lock:")
@@ -636,7 +642,6 @@ def act(app: App, where: str, function: Callable[[], T], done: str | Callable[[T
     flash(done if isinstance(done, str) else done(result))
     close_dialog()
     st.rerun()
-    return True
 
 
 # -- dialogs -----------------------------------------------------------------------------------------

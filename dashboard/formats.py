@@ -263,7 +263,7 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
     for position in range(safe.shape[1]):
         column = safe.iloc[:, position]
         if column.dtype.kind not in "biufMm":
-            safe.isetitem(position, column.map(_defuse_cell))
+            safe.isetitem(position, column.map(_defuse_cell).to_list())
     return safe.to_csv(index=False, lineterminator="\r\n").encode("utf-8-sig", errors="replace")
 
 

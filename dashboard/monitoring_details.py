@@ -1,4 +1,4 @@
-"""What one does in the Monitoring tab: log values, set references and baselines, upload batches, alerts, reports.
+"""What one does in the Monitoring tab: log values, set references and baselines, upload batches, export reports.
 
 Every dialog names the version it is about in its title line and acts on that name, whatever is selected meanwhile.
 """
@@ -13,13 +13,13 @@ import streamlit as st
 
 import chain
 from dashboard import components as ui
-from dashboard import formats, uploads
+from dashboard import formats, monitoring_alerts, uploads
 
 if TYPE_CHECKING:
     from dashboard.monitoring_tab import MonitoringView
     from model_monitoring import MonitoringReport
 
-__all__ = ["action_buttons", "dialogs", "reference_button", "render_alerts", "report_json", "start_buttons"]
+__all__ = ["action_buttons", "dialogs", "reference_button", "report_json", "start_buttons"]
 
 TAB = "monitoring"
 METHODS = {
@@ -142,14 +142,6 @@ def _file_stem(report: MonitoringReport) -> str:
     return f"monitoring-{plain.strip('-.')[:80] or 'report'}"
 
 
-# -- alerts ------------------------------------------------------------------------------------------
-
-
-def render_alerts(app: ui.App, name: str, version: str) -> None:
-    """Draw the alerts of a version and the rules that raise them."""
-    ui.note("No alert was raised.")
-
-
 # -- dialogs -----------------------------------------------------------------------------------------
 
 
@@ -162,6 +154,7 @@ def dialogs(app: ui.App) -> None:
         payload = ui.dialog_payload(f"{TAB}.{name}")
         if payload is not None:
             draw(app, **payload)
+    monitoring_alerts.dialogs(app)
 
 
 def _about(name: str, version: str) -> None:

@@ -1,7 +1,7 @@
 """The Monitoring tab: choose a model in production, read its verdict, look at its control charts, drift and alerts.
 
 `build_view` reads one report and turns it into tables and sentences; `render` draws it. What is drawn below the verdict
-is one of four sections; the dialogs that write are in `dashboard.monitoring_details`.
+is one of three sections; alerts are in `dashboard.monitoring_alerts`, what writes in `dashboard.monitoring_details`.
 """
 
 from __future__ import annotations
@@ -265,26 +265,23 @@ def metrics_frame(summaries: Sequence[MetricSummary]) -> pd.DataFrame:
                 "Metric": series_name(series_id(m.metric, m.segment)),
                 "Status": STATUS_TEXT.get(m.drift.status, m.drift.status),
                 "Course": course,
-                "Last": m.last_value,
-                "Lower limit": last.lower if last else None,
-                "Centre": m.drift.center,
-                "Upper limit": last.upper if last else None,
+                "Last": formats.number(m.last_value),
+                "Lower limit": formats.number(last.lower if last else None),
+                "Centre": formats.number(m.drift.center),
+                "Upper limit": formats.number(last.upper if last else None),
                 "Points": m.n_points,
                 "Violations": len({v.at for v in m.drift.violations}),
-                "Trend a day": trend.slope_per_day if trend is not None and moves else None,
+                "Trend a day": formats.signed(trend.slope_per_day) if trend is not None and moves else formats.DASH,
                 "Why": _why(m.drift),
             }
         )
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         rows,
         columns=[
             "Metric", "Status", "Course", "Last", "Lower limit", "Centre", "Upper limit", "Points", "Violations",
             "Trend a day", "Why",
         ],
     )  # fmt: skip
-    for column in ("Last", "Lower limit", "Centre", "Upper limit", "Trend a day"):
-        frame[column] = frame[column].astype("float64")
-    return frame
 
 
 def _why(drift: PerformanceDrift) -> str:
@@ -464,7 +461,9 @@ def _draw(app: ui.App, view: MonitoringView, choices: Choices, section: str, num
     elif section == "Features":
         _draw_features(app, view, choices)
     else:
-        details.render_alerts(app, choices.name, choices.version)
+        from dashboard.monitoring_alerts import render_alerts
+
+        render_alerts(app, choices.name, choices.version)
 
 
 def _draw_links(app: ui.App, view: MonitoringView) -> None:
@@ -490,8 +489,12 @@ def _draw_performance(app: ui.App, view: MonitoringView) -> None:
     config: dict[str, Any] = {
         "Metric": st.column_config.TextColumn(width="medium"),
         "Course": st.column_config.LineChartColumn(help="The last 60 points"),
-        "Trend a day": st.column_config.NumberColumn(
-            format="%+.2g", help="Slope in the metric's unit a day; empty unless two trend tests agree"
+        **{
+            name: st.column_config.TextColumn(alignment="right")
+            for name in ("Last", "Lower limit", "Centre", "Upper limit")
+        },
+        "Trend a day": st.column_config.TextColumn(
+            alignment="right", help="Slope in the metric's unit a day; a dash unless two trend tests agree"
         ),
         "Why": st.column_config.TextColumn(width="large"),
     }

@@ -1,4 +1,4 @@
-"""One version in the Registry tab: its card, metrics, files, ties and history; the form and the dialogs that change versions."""
+"""One version in the Registry tab: what is known of it, and the form and the dialogs that change versions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def history_frame(events: Sequence[StageEvent]) -> pd.DataFrame:
 
 
 def evidence_text(evidence: dict[str, Any]) -> str:
-    """Return the evidence of a change of stage in a few words: its test, gates that failed, whether it was overridden."""
+    """Return the evidence of a change of stage in a few words: its test, its gates, an override."""
     words = []
     if evidence.get("experiment_name"):
         words.append(f"test {evidence['experiment_name']}")
@@ -94,7 +94,7 @@ def render_version(app: ui.App, version: ModelVersion) -> None:
         if section == "Overview":
             _draw_overview(version)
         elif section == "Model card":
-            # The card is Markdown that people wrote: shown as its source, because rendering it would fetch its pictures.
+            # The card is Markdown that people wrote: shown as it is, because rendering would fetch its pictures.
             st.code(app.registry.model_card(version.name, version.version), language="markdown", wrap_lines=True)
         elif section == "Dependencies":
             _draw_dependencies(version)
@@ -307,7 +307,19 @@ def _restore(app: ui.App, name: str, version: str) -> None:
 
 def register_form(app: ui.App) -> None:
     """Draw the form that registers an uploaded file. What is typed stays while other tabs are looked at."""
-    with st.expander("Register a model", icon=":material/add:", key=f"{TAB}.form", on_change="rerun") as box:
+    # Whether it is open is kept apart from the widget, which forgets it when another tab is opened.
+    is_open = f"{TAB}.form.is_open"
+
+    def toggled() -> None:
+        st.session_state[is_open] = bool(st.session_state[f"{TAB}.form"])
+
+    with st.expander(
+        "Register a model",
+        icon=":material/add:",
+        expanded=st.session_state.get(is_open, False),
+        key=f"{TAB}.form",
+        on_change=toggled,
+    ) as box:
         if not box.open:
             return
         if not app.can_edit:
@@ -320,8 +332,8 @@ def register_form(app: ui.App) -> None:
             return {"key": f"{TAB}.form.{n}.{name}", "persist_state": "page"}
 
         ui.note(
-            "The file is stored and hashed, never opened: nothing in it runs here. A pickle from outside is loaded later "
-            "only by those who say they trust it."
+            "The file is stored and hashed, never opened: nothing in it runs here. A pickle from outside is loaded "
+            "later only by those who say they trust it."
         )
         names = [model.name for model in app.registry.list_models()]
         left, right = st.columns(2, gap="medium")
@@ -422,7 +434,7 @@ def _stage_dialog(app: ui.App, model_id: str) -> None:
 
 
 def _ask_for_production(app: ui.App, version: ModelVersion) -> tuple[dict[str, Any], bool]:
-    """Show what would be displaced and what the gates say; return the evidence and whether to pass failed gates over."""
+    """Show what would be displaced and what the gates say; return the evidence, and whether to override."""
     production = app.registry.get_model(version.name).production_version
     if production is not None:
         st.caption(f"{formats.markdown(production)} leaves Production for Archived in the same moment.")

@@ -41,8 +41,8 @@ MAX_COMPARED = 5
 MAX_SPARKLINES = 20  # models whose recorded performance is read for the table
 
 EMPTY = (
-    "**Every model your team trains can be kept here**, with its versions, metrics, files and history: who put what into "
-    "Production, when and why, and a way back."
+    "**Every model your team trains can be kept here**, with its versions, metrics, files and history: who put what "
+    "into Production, when and why, and a way back."
 )
 SNIPPET = """
 from model_registry import ModelRegistryManager
@@ -122,7 +122,7 @@ def build_view(
     """Read what the tab shows for these choices; `deleted` holds the ids to list when deleted ones are shown."""
     import pandas as pd
 
-    models = tuple(registry.list_models())
+    models = tuple(model for model in registry.list_models() if model.n_versions)
     n_all = sum(model.n_versions for model in models)
     if choices.shown == "Deleted":
         records = [
@@ -193,7 +193,7 @@ def _frame(registry: ModelRegistryManager, rows: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     metrics = [column for column in rows.columns if column.startswith("metrics.")]
-    metrics.sort(key=lambda column: -int(rows[column].notna().sum()))
+    metrics.sort(key=lambda column: -int(rows[column].count()))
     data: dict[str, Any] = {
         "Model": rows["name"].astype(str),
         "Version": rows["version"].astype(str),
@@ -289,8 +289,9 @@ def render(app: ui.App) -> None:
 
     with ui.errors("Registry"):
         numbers = st.container()
-        models = app.registry.list_models(limit=1)
-        if not models:
+        if not any(model.n_versions for model in app.registry.list_models()) and not chain.deleted_version_ids(
+            app.database
+        ):
             ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
             details.register_form(app)
         else:

@@ -202,7 +202,8 @@ def selection_buttons(app: ui.App, runs: Sequence[Run]) -> None:
         return
     if not any(run.deleted for run in runs):
         archived = all(run.archived for run in runs)
-        st.button("Unarchive" if archived else "Archive", key=f"{TAB}.archive", icon=":material/archive:", disabled=locked,
+        st.button("Unarchive" if archived else "Archive", key=f"{TAB}.archive", icon=":material/archive:",
+                  disabled=locked,
                   on_click=_archive, args=(app, ids, not archived))  # fmt: skip
         st.button("Delete", key=f"{TAB}.delete", icon=":material/delete:", disabled=locked,
                   on_click=ui.open_dialog, args=(f"{TAB}.delete",), kwargs={"run_ids": ids})  # fmt: skip
@@ -352,7 +353,7 @@ def _register_dialog(app: ui.App, run_id: str) -> None:
 @st.dialog("Import from MLflow", on_dismiss=ui.close_dialog)
 def _import_dialog(app: ui.App) -> None:
     st.write(
-        "Brings over experiments, runs, params, whole metric histories, tags and files. Doing it again adds nothing twice."
+        "Brings over experiments, runs, params, metric histories, tags and files. Repeated, it adds nothing twice."
     )
     source = st.text_input(
         "Folder or database of MLflow", key=f"{TAB}.import.source", placeholder="./mlruns or sqlite:///mlflow.db"

@@ -18,7 +18,6 @@ from db import NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
-
     from streamlit.delta_generator import DeltaGenerator
 
     from experiment_tracking import ExperimentTracking, Run
@@ -35,6 +34,7 @@ X_AXES = {"Step": "step", "Time": "time", "Relative time": "relative"}
 MAX_COLUMNS = 12  # metric and param columns shown unless more are asked for
 MAX_CURVES = 10  # runs drawn at once
 MAX_POINTS = 1_500  # points drawn a run and metric; extremes are kept
+MANY_RUNS = 5_000  # above it the best run is found by its last value
 MAX_AXES = 8  # params in parallel coordinates
 MAX_SELECTED = 50  # runs that are read one by one for the comparison
 STATUS_TEXT = {"running": "▶ running", "finished": "✓ finished", "failed": "✗ failed", "killed": "■ killed"}
@@ -154,8 +154,10 @@ def order_expression(metric: str | None) -> str | None:
     return f"min(metrics.`{quoted}`)" if least else f"max(metrics.`{quoted}`) desc"
 
 
-def build_view(tracking: ExperimentTracking, choices: Choices) -> TrackingView:
-    """Read what the tab shows for these choices.
+def build_view(
+    tracking: ExperimentTracking, choices: Choices, keys: Mapping[str, Sequence[str]] | None = None
+) -> TrackingView:
+    """Read what the tab shows for these choices; `keys` is what `list_keys` said, where that is known already.
 
     Raises
     ------
@@ -164,7 +166,7 @@ def build_view(tracking: ExperimentTracking, choices: Choices) -> TrackingView:
     """
     import pandas as pd
 
-    keys = tracking.list_keys(choices.experiment)
+    keys = tracking.list_keys(choices.experiment) if keys is None else keys
     experiments = [e for e in tracking.list_experiments() if choices.experiment in {None, e.name}]
     n_all = sum(e.n_runs for e in experiments)
     n_found = tracking.count_runs(choices.filter or None, experiment=choices.experiment, include=choices.shown)
@@ -280,14 +282,18 @@ def _kpis(
     if metric is not None:
         from tracking_parts.records import goal_of
 
-        best = tracking.search_runs(experiment=choices.experiment, order_by=order_expression(metric), limit=1)
+        by = order_expression(metric)
+        if n_all > MANY_RUNS and by is not None:  # the last values have an index, the extremes of all steps have none
+            by = by.replace("max(", "").replace("min(", "").replace("`)", "`")
+        best = tracking.search_runs(experiment=choices.experiment, order_by=by, limit=1)
         if len(best):
             run = tracking.get_run(str(best["run_id"].iloc[0]))
             summary = run.metric_summaries.get(metric)
             value = None if summary is None else summary.best(goal_of(metric))
             if value is not None:
                 name = formats.markdown(run.name)
-                cards.append((f"Best {formats.markdown(metric)}", formats.number(value), f"Reached by the run {name}"))
+                meaning = f"Reached by the run {name}" + (", the best by its last value" if n_all > MANY_RUNS else "")
+                cards.append((f"Best {formats.markdown(metric)}", formats.number(value), meaning))
     return tuple(cards)
 
 
@@ -371,7 +377,7 @@ def render(app: ui.App) -> None:
             return
         numbers = st.container()
         choices, bar, count = _choose(app, experiments)
-        view = build_view(app.tracking, choices)
+        view = build_view(app.tracking, choices, _known_keys(app, choices.experiment))
         count.caption(f"**{formats.count_of(view.n_found, max(view.n_all, view.n_found), 'run')}**")
         with numbers:
             ui.kpis(view.kpis)
@@ -403,12 +409,12 @@ def _choose(app: ui.App, experiments: Sequence[str]) -> tuple[Choices, DeltaGene
             **ui.in_url(f"{TAB}.experiment", default=ALL_EXPERIMENTS, options=options),
         )
         chosen = None if experiment == ALL_EXPERIMENTS else experiment
-        keys = app.tracking.list_keys(chosen)
+        keys = _known_keys(app, chosen)
         text = st.text_input(
             "Filter",
             placeholder="metrics.accuracy > 0.9 and params.learning_rate <= 0.01",
-            help="Compare metrics., params. and tags. keys, name, status, started_at, duration; join with and, or, not. "
-            "Also like, in (...), is null, min(metrics.loss), '7 days ago'. Enter applies it.",
+            help="Compare metrics., params. and tags. keys, name, status, started_at, duration; join with and, or, "
+            "not. Also like, in (...), is null, min(metrics.loss), '7 days ago'. Enter applies it.",
             **ui.in_url(f"{TAB}.filter", default=""),
         )
         sorts = [LATEST, *keys["metrics"]]
@@ -446,6 +452,15 @@ def _choose(app: ui.App, experiments: Sequence[str]) -> tuple[Choices, DeltaGene
         selected=tuple(ui.selected("run")),
     )
     return choices, bar, count
+
+
+def _known_keys(app: ui.App, experiment: str | None) -> dict[str, list[str]]:
+    """Return the keys in use, read again only when the store has changed: that takes half a second at 100,000 runs."""
+    token = (app.database.change_token(), experiment)
+    known = st.session_state.get(f"{TAB}.keys")
+    if known is None or known[0] != token:
+        known = st.session_state[f"{TAB}.keys"] = (token, app.tracking.list_keys(experiment))
+    return dict(known[1])
 
 
 def _draw_table(view: TrackingView) -> None:
@@ -573,7 +588,7 @@ def _draw_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> No
         figure = plot_curves(
             history[history["metric"] == metric],
             names=names,
-            x=X_AXES[axis or "Step"],
+            x=X_AXES[axis or "Step"],  # type: ignore[arg-type]
             smoothing=smoothing,
             log_y=log_y,
             title=shorten_label(metric),

@@ -5,6 +5,7 @@
     integrations.optuna      studies of Optuna
     integrations.progress    a progress bar that shows and logs
 
-Each takes the handle of a run (`with tracking.run(...) as run:`) or an `ExperimentTracking`, and knows the other library by what
+Each takes the handle of a run (`with tracking.run(...) as run:`) or an `ExperimentTracking`, and knows the other
+library by what
 its objects can do.
 """

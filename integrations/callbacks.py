@@ -1,7 +1,7 @@
 """Keras and Lightning: callbacks that log every epoch; known by their hooks, so neither has to be installed here.
 
-    model.fit(x, y, callbacks=[KerasCallback(run)])
-    Trainer(callbacks=[LightningCallback(run)])
+model.fit(x, y, callbacks=[KerasCallback(run)])
+Trainer(callbacks=[LightningCallback(run)])
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class KerasCallback(_Hooks):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Log the settings of the optimizer."""
-        optimizer = getattr(self._model, "optimizer", None)
-        config = optimizer.get_config() if hasattr(optimizer, "get_config") else {}
+        optimizer: Any = getattr(self._model, "optimizer", None)
+        config: dict[str, Any] = optimizer.get_config() if hasattr(optimizer, "get_config") else {}
         plain = {k: v for k, v in config.items() if v is None or isinstance(v, bool | int | float | str)}
         plain = {k: v for k, v in plain.items() if not (isinstance(v, float) and math.isnan(v))}
         if plain:

@@ -1,6 +1,6 @@
 """Optuna: each trial of a study becomes a run.
 
-    study.optimize(objective, n_trials=50, callbacks=[StudyCallback(tracking, "my-study", metric="accuracy")])
+study.optimize(objective, n_trials=50, callbacks=[StudyCallback(tracking, "my-study", metric="accuracy")])
 """
 
 from __future__ import annotations
@@ -53,16 +53,25 @@ class StudyCallback:
             self._experiment,
             f"trial-{trial.number:04d}",
             params=dict(trial.params),
-            tags={"study": str(study.study_name).replace("\x00", ""), "state": state, "trial": trial.number, **attributes},
+            tags={
+                "study": str(study.study_name).replace("\x00", ""),
+                "state": state,
+                "trial": trial.number,
+                **attributes,
+            },
             parent_run_id=self._parent,
         )
         intermediate = dict(getattr(trial, "intermediate_values", {}) or {})
         if intermediate:
             steps = sorted(intermediate)
             values = [float(intermediate[step]) for step in steps]
-            self._tracking.log_metrics(run_id, {f"{self._metrics[0]}/intermediate": values}, step=[int(s) for s in steps])
+            self._tracking.log_metrics(
+                run_id, {f"{self._metrics[0]}/intermediate": values}, step=[int(s) for s in steps]
+            )
         if trial.values is not None:
             if len(trial.values) != len(self._metrics):
-                raise ValueError(f"the objective returns {len(trial.values)} values, but metric names {len(self._metrics)}")
+                raise ValueError(
+                    f"the objective returns {len(trial.values)} values, but metric names {len(self._metrics)}"
+                )
             self._tracking.log_metrics(run_id, dict(zip(self._metrics, map(float, trial.values), strict=True)), step=0)
         self._tracking.end_run(run_id, STATUSES.get(state, "finished"))

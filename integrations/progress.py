@@ -1,8 +1,8 @@
 """A progress bar that logs: how far, how fast, and the metrics logged meanwhile.
 
-    with tracking.run("training") as run:
-        for epoch in run.track(range(100)):
-            run.log({"loss": loss})
+with tracking.run("training") as run:
+    for epoch in run.track(range(100)):
+        run.log({"loss": loss})
 """
 
 from __future__ import annotations

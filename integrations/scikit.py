@@ -1,13 +1,13 @@
 """scikit-learn: params of estimators, results of searches, scores.
 
-    >>> import tempfile
-    >>> from experiment_tracking import ExperimentTracking
-    >>> from sklearn.linear_model import Ridge
-    >>> tracking = ExperimentTracking(f"{tempfile.mkdtemp()}/modeldesk.db")
-    >>> with tracking.run("ridge") as run:
-    ...     log_estimator(run, Ridge(alpha=0.5))
-    >>> tracking.get_run(run.run_id).params["alpha"]
-    0.5
+>>> import tempfile
+>>> from experiment_tracking import ExperimentTracking
+>>> from sklearn.linear_model import Ridge
+>>> tracking = ExperimentTracking(f"{tempfile.mkdtemp()}/modeldesk.db")
+>>> with tracking.run("ridge") as run:
+...     log_estimator(run, Ridge(alpha=0.5))
+>>> tracking.get_run(run.run_id).params["alpha"]
+0.5
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def _plain(value: Any) -> Any:
         return value
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         return value.item()
-    if isinstance(value, list | tuple) and all(item is None or isinstance(item, bool | int | float | str) for item in value):
+    if isinstance(value, list | tuple) and all(
+        item is None or isinstance(item, bool | int | float | str) for item in value
+    ):
         return list(value)
     return repr(value)[:TEXT_LIMIT]
 
@@ -46,7 +48,9 @@ def estimator_params(estimator: Any) -> dict[str, Any]:
     }
 
 
-def log_estimator(run: ActiveRun, estimator: Any, *, scores: Mapping[str, float] | None = None, model: bool = False) -> None:
+def log_estimator(
+    run: ActiveRun, estimator: Any, *, scores: Mapping[str, float] | None = None, model: bool = False
+) -> None:
     """Log the params of an estimator, what class it is, and what fitting told.
 
     Parameters
@@ -58,7 +62,7 @@ def log_estimator(run: ActiveRun, estimator: Any, *, scores: Mapping[str, float]
     model : bool
         Whether to store the estimator itself as an artifact.
     """
-    run.log_params({name: value for name, value in estimator_params(estimator).items()})
+    run.log_params(estimator_params(estimator))
     run.set_tags({"estimator": type(estimator).__name__})
     curve = getattr(estimator, "loss_curve_", None)
     if curve is not None and len(curve):
@@ -90,13 +94,11 @@ def log_search(run: ActiveRun, search: Any, *, children: bool = True) -> int:
     """
     results = search.cv_results_
     candidates = list(results["params"])
-    metrics = [
-        name
-        for name in results
-        if name.startswith(("mean_", "std_")) and len(results[name]) == len(candidates)
-    ]
+    metrics = [name for name in results if name.startswith(("mean_", "std_")) and len(results[name]) == len(candidates)]
     if hasattr(search, "best_params_"):
-        run.log_params({f"best.{name.replace('__', '.')}": _plain(value) for name, value in search.best_params_.items()})
+        run.log_params(
+            {f"best.{name.replace('__', '.')}": _plain(value) for name, value in search.best_params_.items()}
+        )
     if hasattr(search, "best_score_") and math.isfinite(float(search.best_score_)):
         run.log({"best_score": float(search.best_score_)})
     run.set_tags({"search": type(search).__name__, "n_candidates": len(candidates)})

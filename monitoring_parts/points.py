@@ -4,8 +4,9 @@
     >>> list(batches)
     [('churn', '1.0.0', 'accuracy', '')]
 
-A *series key* is (name, version, metric, segment); a *point* is (microseconds since 1970, tie, value, prediction
-count, event id), the form in which it is stored. The tie is a random number that tells apart points of one instant.
+A *series key* is (name, version, metric, segment). Points are read into five columns, in the form in which they are stored:
+microseconds since 1970, tie, value, prediction count, event id. The tie is a random number that tells apart points of one
+instant.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ POINT_COLUMNS = ("name", "version", "metric", "value", "prediction_count", "at",
 BUCKETS = {"hour": "h", "day": "D", "week": "W-MON", "month": "MS"}  # pandas frequencies; weeks begin on Monday
 
 SeriesKey = tuple[str, str, str, str]
+Columns = tuple[list[int], list[int], list[float], list[int | None], list[str | None]]
+Batches = dict[SeriesKey, Columns]
 
 
 def series_key(name: object, version: object, metric: object, segment: object) -> SeriesKey:
@@ -42,19 +45,16 @@ def new_tie() -> int:
     return int.from_bytes(os.urandom(8)) >> 1
 
 
-def points_of_mappings(
-    rows: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any]
-) -> dict[SeriesKey, list[tuple[Any, ...]]]:
+def points_of_mappings(rows: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any]) -> Batches:
     """Read rows one by one; an error names the row and the key."""
-    batches: dict[SeriesKey, list[tuple[Any, ...]]] = {}
+    batches: Batches = {}
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise InvalidTypeError(f"row {number} must be a mapping, got {type(row).__name__}")
         unknown = [key for key in row if key not in POINT_COLUMNS]
         if unknown:
-            raise InvalidValueError(
-                f"row {number} has the unknown key {unknown[0]!r}; known: {', '.join(POINT_COLUMNS)}"
-            )
+            known = ", ".join(POINT_COLUMNS)
+            raise InvalidValueError(f"row {number} has the unknown key {unknown[0]!r}; known: {known}")
         full = {**defaults, **row}
         absent = [column for column in POINT_COLUMNS[:4] if column not in full]
         if absent:
@@ -71,14 +71,17 @@ def points_of_mappings(
             )
         except (ValueError, TypeError) as error:
             raise type(error)(f"row {number}: {error}") from error
-        batches.setdefault(key, []).append(point)
+        times, ties, values, counts, events = batches.setdefault(key, ([], [], [], [], []))
+        times.append(point[0])
+        ties.append(point[1])
+        values.append(point[2])
+        counts.append(point[3])
+        events.append(point[4])
     return batches
 
 
-def points_of_frame(frame: Any, defaults: Mapping[str, Any]) -> dict[SeriesKey, list[tuple[Any, ...]]]:
+def points_of_frame(frame: Any, defaults: Mapping[str, Any]) -> Batches:
     """Read a frame column by column; only distinct names and text are checked one by one."""
-    import pandas as pd
-
     unknown = [str(column) for column in frame.columns if column not in POINT_COLUMNS]
     if unknown:
         raise InvalidValueError(f"unknown column {unknown[0]!r}; known: {', '.join(POINT_COLUMNS)}")
@@ -90,52 +93,96 @@ def points_of_frame(frame: Any, defaults: Mapping[str, Any]) -> dict[SeriesKey, 
     n = len(frame)
     if n == 0:
         return {}
-    columns = {c: frame[c] if c in frame.columns else pd.Series([defaults[c]] * n) for c in {*frame.columns, *defaults}}
-    values = columns["value"]
-    if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
-        numbers = [to_float(value, f"row {i}: value") for i, value in enumerate(values.tolist())]
-    else:
-        array = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        bad = np.flatnonzero(~np.isfinite(array))
-        if bad.size:
-            raise InvalidValueError(f"row {int(bad[0])}: value must be finite, got {float(array[bad[0]])!r}")
-        numbers = array.tolist()
-    times = _times_of(columns.get("at"), n)
-    counts = _counts_of(columns.get("prediction_count"), n)
-    events: list[str | None] = [None] * n
-    if "event_id" in columns:
-        events = [
-            None if missing else check_key(event, f"row {i}: event_id")
-            for i, (event, missing) in enumerate(
-                zip(columns["event_id"].tolist(), columns["event_id"].isna().tolist(), strict=True)
-            )
-        ]
     ties = (np.frombuffer(os.urandom(8 * n), dtype=np.uint64) >> np.uint64(1)).tolist()
-    points = list(zip(times, ties, numbers, counts, events, strict=True))
-    labels = {c: columns[c].tolist() if c in columns else [None] * n for c in ("name", "version", "metric", "segment")}
-    raw_keys = list(zip(*labels.values(), strict=True))
-    batches: dict[SeriesKey, list[tuple[Any, ...]]] = {}
-    checked: dict[Any, SeriesKey] = {}
-    for i, raw in enumerate(raw_keys):
-        try:
-            key = checked.get(raw)
-        except TypeError:  # a list or a dict as a name
-            key = None
-        if key is None:
-            segment = None if raw[3] is None or raw[3] != raw[3] else raw[3]
+    points: Columns = (
+        _times_of(frame["at"] if "at" in frame.columns else defaults.get("at"), n),
+        ties,
+        _values_of(frame["value"] if "value" in frame.columns else defaults["value"], n),
+        _counts_of(frame.get("prediction_count", defaults.get("prediction_count")), n),
+        _events_of(frame.get("event_id", defaults.get("event_id")), n),
+    )
+    groups = _groups_of(frame, defaults)
+    if len(groups) == 1:
+        return {next(iter(groups)): points}
+    return {
+        key: tuple([column[i] for i in positions] for column in points)  # type: ignore[misc]  # five columns
+        for key, positions in groups.items()
+    }
+
+
+def _groups_of(frame: Any, defaults: Mapping[str, Any]) -> dict[SeriesKey, list[int]]:
+    """Positions of the rows of each series, in the order of the frame."""
+    import pandas as pd
+
+    n = len(frame)
+    codes = np.zeros(n, dtype=np.int64)
+    seen: list[tuple[str, Any]] = []
+    for column in ("name", "version", "metric", "segment"):
+        if column in frame.columns:
             try:
-                key = checked[raw] = series_key(raw[0], raw[1], raw[2], segment)
-            except (ValueError, TypeError) as error:
-                raise InvalidValueError(f"row {i}: {error}") from error
-        batches.setdefault(key, []).append(points[i])
-    return batches
+                found, values = pd.factorize(frame[column], use_na_sentinel=False)
+            except TypeError as error:  # a list or a dict as a name
+                raise InvalidTypeError(f"column {column!r} must hold text: {error}") from error
+            codes = codes * (len(values) + 1) + found
+            seen.append((column, frame[column]))
+    different, group = np.unique(codes, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    bounds = np.searchsorted(group[order], np.arange(different.size + 1))
+    groups: dict[SeriesKey, list[int]] = {}
+    for k in range(different.size):
+        positions = order[bounds[k] : bounds[k + 1]].tolist()
+        first = positions[0]
+        raw = dict(defaults) | {column: series.iloc[first] for column, series in seen}
+        segment = raw.get("segment")
+        try:
+            key = series_key(
+                raw["name"],
+                raw["version"],
+                raw["metric"],
+                None if pd.api.types.is_scalar(segment) and pd.isna(segment) else segment,
+            )
+        except (ValueError, TypeError) as error:
+            raise InvalidValueError(f"row {first}: {error}") from error
+        groups.setdefault(key, []).extend(positions)
+    return groups
+
+
+def _values_of(column: Any, n: int) -> list[float]:
+    import pandas as pd
+
+    if not isinstance(column, pd.Series):
+        return [to_float(column, "value")] * n
+    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+        return [to_float(value, f"row {i}: value") for i, value in enumerate(column.tolist())]
+    array = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise InvalidValueError(f"row {int(bad[0])}: value must be finite, got {float(array[bad[0]])!r}")
+    listed: list[float] = array.tolist()
+    return listed
+
+
+def _events_of(column: Any, n: int) -> list[str | None]:
+    import pandas as pd
+
+    if column is None:
+        return [None] * n
+    if not isinstance(column, pd.Series):
+        if n > 1:
+            raise InvalidValueError("one event_id cannot stand for many rows; give a column of them")
+        return [check_key(column, "event_id")]
+    missing = column.isna().tolist()
+    return [
+        None if blank else check_key(event, f"row {i}: event_id")
+        for i, (event, blank) in enumerate(zip(column.tolist(), missing, strict=True))
+    ]
 
 
 def _times_of(column: Any, n: int) -> list[int]:
     import pandas as pd
 
-    if column is None:
-        return [to_microseconds(to_utc())] * n
+    if not isinstance(column, pd.Series):
+        return [to_microseconds(to_utc(column, "at"))] * n
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         if column.isna().any():
             raise InvalidValueError(f"row {int(np.flatnonzero(column.isna())[0])}: at is 'not a time' (NaT)")
@@ -146,15 +193,22 @@ def _times_of(column: Any, n: int) -> list[int]:
 
 
 def _counts_of(column: Any, n: int) -> list[int | None]:
+    import pandas as pd
+
     if column is None:
         return [None] * n
+    if not isinstance(column, pd.Series):
+        return [to_int(column, "prediction_count", low=0)] * n
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "i" and column.min() >= 0:
+        whole: list[int | None] = column.tolist()
+        return whole
     counts: list[int | None] = []
     for i, (value, missing) in enumerate(zip(column.tolist(), column.isna().tolist(), strict=True)):
         if missing:
             counts.append(None)  # a frame turns a missing whole number into NaN
             continue
-        whole = int(value) if isinstance(value, float) and value.is_integer() else value
-        counts.append(to_int(whole, f"row {i}: prediction_count", low=0))
+        number = int(value) if isinstance(value, float) and value.is_integer() else value
+        counts.append(to_int(number, f"row {i}: prediction_count", low=0))
     return counts
 
 

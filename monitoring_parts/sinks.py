@@ -79,7 +79,7 @@ def check_sink_url(url: object, *, trusted: bool, resolve: bool = True) -> str:
         known = sorted({"http", "https", *MAIL_SCHEMES, *FIXED_HOST_SCHEMES})
         raise InvalidValueError(f"sinks of the scheme {scheme!r} must be added by an operator; allowed here: {known}")
     elif parts.username is not None or parts.password is not None:
-        raise InvalidValueError("a webhook's address may not carry a user name or password")
+        raise InvalidValueError("sink url: a webhook's address may not carry a user name or password")
     if not hosts:
         raise InvalidValueError("sink url has no host")
     for item in hosts:

@@ -157,12 +157,13 @@ _DUMPERS: Mapping[str, Callable[[object, Any], None]] = {
 }
 
 
-def load_object(buffer: io.BytesIO, serializer: str, *, trusted_types: Sequence[str] | None = None) -> Any:
+def load_object(buffer: Any, serializer: str, *, trusted_types: Sequence[str] | None = None) -> Any:
     """Load a model from a buffer whose bytes were verified. For pickles this runs what they say.
 
     Parameters
     ----------
-    buffer : BytesIO
+    buffer : BytesIO, mmap or the like
+        At its beginning.
     serializer : str
     trusted_types : sequence of str, optional
         skops only: types beyond its own list of harmless ones that may be loaded.
@@ -179,20 +180,20 @@ def load_object(buffer: io.BytesIO, serializer: str, *, trusted_types: Sequence[
     if serializer in {"pickle", "cloudpickle"}:
         return pickle.load(buffer)  # noqa: S301 - verified bytes of a trusted origin: see load_model
     if serializer == "skops":
-        return _load_skops(buffer.getvalue(), list(trusted_types or ()))
+        return _load_skops(buffer.read(), list(trusted_types or ()))
     if serializer == "onnx":
         try:
             import onnx  # type: ignore[import-not-found]
         except ImportError as error:
             raise _needed("onnx", "loading an ONNX model") from error
-        return onnx.load_model_from_string(buffer.getvalue())
+        return onnx.load_model_from_string(buffer.read())
     raise InvalidValueError(f"no loader for the serializer {serializer!r}")
 
 
-def load_verified(data: bytes, serializer: str, label: str, *, trusted_types: Sequence[str] | None = None) -> Any:
-    """Load a model from bytes whose hash was checked; an unreadable file is an error that names the version."""
+def load_verified(buffer: Any, serializer: str, label: str, *, trusted_types: Sequence[str] | None = None) -> Any:
+    """Load a model from a buffer whose hash was checked; an unreadable file is an error that names the version."""
     try:
-        return load_object(io.BytesIO(data), serializer, trusted_types=trusted_types)
+        return load_object(buffer, serializer, trusted_types=trusted_types)
     except ArtifactError as error:
         raise ArtifactError(f"{label}: {error}") from error
     except (ModuleNotFoundError, ImportError, AttributeError) as error:

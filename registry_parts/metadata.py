@@ -31,6 +31,7 @@ from values import InvalidTypeError, InvalidValueError, check_key, check_name, c
 __all__ = [
     "BUMPS",
     "CARD_TEMPLATE",
+    "capture",
     "capture_dependencies",
     "capture_environment",
     "check_gates",
@@ -232,27 +233,32 @@ def _slots(base: type) -> Sequence[str]:
     )
 
 
+def capture(model: object) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return dependencies and environment of an object, looking through it once."""
+    tops = {module.partition(".")[0] for module in _modules_of(model)}
+    found = {_package(top) for top in tops - _STANDARD}
+    dependencies = dict(sorted((item for item in found if item is not None), key=lambda item: item[0].lower()))
+    local = {top for top in tops - _STANDARD if _package(top) is None} | (tops & {"__main__", "__mp_main__"})
+    kind = model if isinstance(model, type) else type(model)
+    environment = capture_environment() | {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "local_modules": sorted(local),
+    }
+    return dependencies, environment
+
+
 def capture_dependencies(model: object) -> dict[str, str]:
     """Return version by package for the packages that an object's classes and functions come from, sorted by name."""
-    tops = {module.partition(".")[0] for module in _modules_of(model)} - _STANDARD
-    found = {_package(top) for top in tops}
-    return dict(sorted((item for item in found if item is not None), key=lambda item: item[0].lower()))
+    return capture(model)[0]
 
 
-def capture_environment(model: object = None) -> dict[str, Any]:
-    """Return Python, platform, the model's class, and the modules that loading needs and no package has."""
-    environment: dict[str, Any] = {
+def capture_environment() -> dict[str, Any]:
+    """Return the version of Python and the platform."""
+    return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
-    if model is not None:
-        kind = model if isinstance(model, type) else type(model)
-        tops = {module.partition(".")[0] for module in _modules_of(model)}
-        local = {top for top in tops - _STANDARD if _package(top) is None} | (tops & {"__main__", "__mp_main__"})
-        environment["class"] = f"{kind.__module__}.{kind.__qualname__}"
-        environment["local_modules"] = sorted(local)
-    return environment
 
 
 def to_dependencies(value: object) -> dict[str, str]:
@@ -280,15 +286,23 @@ def to_dependencies(value: object) -> dict[str, str]:
     return found
 
 
-def dependency_differences(recorded: Mapping[str, str], environment: Mapping[str, Any]) -> list[str]:
-    """Return one sentence for each package that is missing here or has another version than recorded."""
+@lru_cache(maxsize=1024)
+def _installed(package: str) -> str | None:
+    """Return a package's version; what is installed later into a running process is not what it runs."""
     from importlib import metadata
 
+    try:
+        return metadata.version(package)
+    except (metadata.PackageNotFoundError, ValueError):
+        return None
+
+
+def dependency_differences(recorded: Mapping[str, str], environment: Mapping[str, Any]) -> list[str]:
+    """Return one sentence for each package that is missing here or has another version than recorded."""
     found = []
     for package, version in recorded.items():
-        try:
-            here = metadata.version(package)
-        except metadata.PackageNotFoundError:
+        here = _installed(package)
+        if here is None:
             found.append(f"{package} {version} is not installed")
             continue
         exact = bool(version) and version[0].isdigit()
@@ -591,7 +605,8 @@ def evaluate_gates(
     production : (version, metrics) or None
         Of the version in Production now.
     experiment : mapping or None
-        ``name`` and ``decision`` of the experiment given as evidence.
+        ``name`` and ``decision`` of the experiment given as evidence; ``is_of_this_version`` is False when its
+        treatment is known to be another version.
     """
     found: list[dict[str, Any]] = []
 
@@ -635,6 +650,8 @@ def evaluate_gates(
             add("experiment", False, f"{what} that decided 'ship' must be given as evidence")
         elif wanted is not True and experiment.get("name") != wanted:
             add("experiment", False, f"{what} is required; the evidence is {experiment.get('name')!r}")
+        elif experiment.get("is_of_this_version") is False:
+            add("experiment", False, f"experiment {experiment.get('name')!r} tested another version")
         else:
             decision = experiment.get("decision")
             add(

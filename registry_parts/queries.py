@@ -6,6 +6,7 @@ Every function takes the caller's session: none begins or ends a transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ __all__ = [
     "conditions",
     "find_model",
     "find_production",
+    "find_stored",
     "find_version",
     "highest_version",
     "in_parts",
@@ -163,6 +165,66 @@ def pick_version(
     if row is None:
         raise NotFoundError(f"{model.name!r} has no version in use; name one")
     return row
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """What loading a version needs to know of it."""
+
+    label: str
+    serializer: str
+    origin: str
+    dependencies: dict[str, str]
+    environment: dict[str, Any]
+    files: list[tuple[str, str]]  # (path, hash)
+
+
+def find_stored(
+    session: Session, name: str, version: str | None, stage: ModelStage | str | None, alias: str | None
+) -> StoredVersion:
+    """Return what loading a version needs, by one query; chosen as `pick_version` chooses it."""
+    row = ModelVersionRow
+    chosen = (
+        sa.select(row.id)
+        .join(ModelRow, ModelRow.id == row.model_id)
+        .where(ModelRow.name == check_name(name, "model name"), row.deleted_at.is_(None))
+        .order_by((row.stage == ModelStage.PRODUCTION.value).desc(), row.precedence.desc())
+        .limit(1)
+    )
+    if sum(given is not None for given in (version, stage, alias)) > 1:
+        raise InvalidValueError("give one of version, stage and alias")
+    if version is not None:
+        text = metadata.check_version(version)
+        chosen = chosen.where(row.precedence == metadata.precedence_key(text), row.version == text)
+    elif alias is not None:
+        chosen = chosen.join(ModelAliasRow, ModelAliasRow.version_id == row.id).where(
+            ModelAliasRow.alias == check_name(alias, "alias")
+        )
+    elif stage is not None:
+        chosen = chosen.where(row.stage == ModelStage(stage).value)
+    else:
+        chosen = chosen.where(row.stage != ModelStage.ARCHIVED.value)
+    columns = (row.version, row.serializer, row.origin, row.dependencies, row.environment)
+    query = (
+        sa.select(*columns, ModelFileRow.path, ModelFileRow.sha256)
+        .join(ModelFileRow, ModelFileRow.version_id == row.id)
+        .where(row.id == chosen.scalar_subquery())
+        .order_by(ModelFileRow.path)
+    )
+    found = session.execute(query).all()
+    if not found:
+        model = find_model(session, name)
+        missing = pick_version(session, model, version, stage, alias)  # says what there is instead
+        raise NotFoundError(f"{model.name} {missing.version} has no files")
+    number, serializer, origin, dependencies, environment, *_ = found[0]
+    return StoredVersion(
+        label=f"{name} {number}",
+        serializer=serializer,
+        origin=origin,
+        dependencies=dependencies,
+        environment=environment,
+        files=[(item[-2], item[-1]) for item in found],
+    )
 
 
 def find_production(session: Session, model_id: int) -> ModelVersionRow | None:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db import Base, ModelRow, ModelVersionRow, NotFoundError, RunRow, StageEventRow, StateError
+from db import ABExperimentRow, ModelRow, ModelVersionRow, NotFoundError, RunRow, StageEventRow, StateError
 from registry_parts import metadata
 from registry_parts.queries import find_production
 from registry_parts.records import ALLOWED_TRANSITIONS, ModelStage
@@ -132,15 +132,12 @@ def check_evidence(session: Session, given: Mapping[str, Any]) -> tuple[dict[str
     experiment_uid = given.get("experiment_id")
     if experiment_uid is None:
         return recorded, None
-    table = Base.metadata.tables.get("ab_experiments")
-    if table is None:
-        return recorded, None
-    found = session.execute(sa.select(table).where(table.c.uid == str(experiment_uid))).mappings().first()
+    found = session.scalar(sa.select(ABExperimentRow).where(ABExperimentRow.uid == str(experiment_uid)))
     if found is None:
         raise NotFoundError(f"the evidence names an A/B experiment that does not exist: {shorten(experiment_uid)}")
-    experiment = {"name": found.get("name"), "decision": found.get("decision"), "status": found.get("status")}
-    recorded["experiment"] = {key: str(value) for key, value in experiment.items() if value is not None}
-    return recorded, experiment
+    experiment = {"name": found.name, "decision": found.decision, "status": found.status}
+    recorded["experiment"] = {key: value for key, value in experiment.items() if value is not None}
+    return recorded, experiment | {"treatment_version_id": found.treatment_version_id}
 
 
 def ask_gates(
@@ -149,4 +146,7 @@ def ask_gates(
     """Return the outcome of each gate of a model for one of its versions."""
     current = find_production(session, model.id)
     production = None if current is None or current.id == row.id else (current.version, current.metrics)
-    return metadata.evaluate_gates(model.gates, row.metrics, production, experiment)
+    tested = None
+    if experiment is not None:
+        tested = dict(experiment) | {"is_of_this_version": experiment["treatment_version_id"] in (None, row.id)}
+    return metadata.evaluate_gates(model.gates, row.metrics, production, tested)

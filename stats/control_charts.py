@@ -521,7 +521,8 @@ def _run_length(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
 def _k_of_n(mask: npt.NDArray[np.bool_], k: int, n: int) -> npt.NDArray[np.bool_]:
     """At each position: the point itself is in the mask, and so are at least k of the last n."""
     total = np.cumsum(np.concatenate([np.zeros(n, dtype=np.int64), mask]))
-    return mask & (total[n:] - total[:-n] >= k)
+    enough: npt.NDArray[np.bool_] = total[n:] - total[:-n] >= k
+    return mask & enough
 
 
 def _fires(rule: str, z: FloatArray, x: FloatArray) -> npt.NDArray[np.bool_]:

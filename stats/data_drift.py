@@ -506,8 +506,8 @@ def _histogram_edges(low: float, high: float) -> FloatArray:
         low, high = low - width, high + width
     with np.errstate(over="ignore", invalid="ignore"):
         edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
-    if not np.isfinite(edges).all():  # the range itself exceeds a float
-        edges = np.linspace(low / 4, high / 4, HISTOGRAM_BINS + 1) * 4
+        if not np.isfinite(edges).all():  # the range itself exceeds a float
+            edges = np.linspace(low / 4, high / 4, HISTOGRAM_BINS + 1) * 4
     return edges
 
 

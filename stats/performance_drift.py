@@ -53,7 +53,7 @@ FloatArray = npt.NDArray[np.float64]
 LEARNING_POINTS = 8  # fewer baseline points give no limits
 SETTLED_POINTS = 30  # from here limits are the plain 3 sigma
 TREND_POINTS = 8  # fewer points give no trend
-TREND_LIMIT = 2_000  # newest points used for a trend: pairwise slopes are quadratic
+TREND_LIMIT = 1_000  # newest points used for a trend: pairwise slopes are quadratic
 TREND_ALPHA = 0.05
 CONSTANT_TOLERANCE = 1e-9  # relative; how far a point may lie off a baseline without variance
 METHODS = ("individuals", "laney", "p")
@@ -500,7 +500,7 @@ def estimate_trend(days: FloatArray, values: FloatArray) -> TrendEstimate | None
     Returns
     -------
     TrendEstimate or None
-        None with fewer than 8 points or when all are of one instant. Of more than 2,000 points the newest are used.
+        None with fewer than 8 points or when all are of one instant. Of more than 1,000 points the newest are used.
 
     Notes
     -----

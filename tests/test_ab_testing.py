@@ -690,7 +690,7 @@ def feed(ab, exp_id, start, stop, effect=0.0, seed=0):
 
 def test_looks_spend_error_only_on_new_data(ab):
     exp_id = ab.create_experiment(design(planned_sample_size=400, min_sample_size=20))
-    feed(ab, exp_id, 0, 200, effect=0.05)
+    feed(ab, exp_id, 0, 200, effect=0.15)
     first = ab.check_early_stopping(exp_id)
     again = ab.check_early_stopping(exp_id)
     assert first.information_fraction == pytest.approx(0.5)

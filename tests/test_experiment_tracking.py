@@ -373,7 +373,10 @@ def searched(tracking):
         [("run-a", 0.1, 0.9, 0.5, "x"), ("run-b", 0.01, 0.95, 0.4, "y"), ("other", 1, math.nan, 0.1, "x")]
     ):
         run_id = ids[name] = tracking.start_run(
-            "first", name, params={"lr": lr, "opt": "Adam" if index else "sgd", "nesterov": index == 0}, tags={"team": tag}
+            "first",
+            name,
+            params={"lr": lr, "opt": "Adam" if index else "sgd", "nesterov": index == 0},
+            tags={"team": tag},
         )
         tracking.log_metrics(run_id, {"acc": [0.99, acc], "loss": [9.0, loss]}, step=[0, 1])
     ids["bare"] = tracking.start_run("second", "bare", params={"lr": "0.01"})
@@ -423,7 +426,7 @@ FILTERS = [
 
 
 def test_a_filter_finds_the_same_runs_on_both_databases(searched):
-    for filter, expected in FILTERS:
+    for filter, expected in FILTERS:  # noqa: A001
         assert set(searched.search_runs(filter)["name"]) == expected, filter
         assert searched.count_runs(filter) == len(expected), filter
 
@@ -626,7 +629,8 @@ def test_artifacts_of_every_kind_come_back(tracking, tmp_path):
 def test_an_artifact_name_never_leaves_the_run(tracking):
     run_id = tracking.start_run("e", "r")
     for name in (
-        "../x", "a/../../x", "..\\x", "", ".tmp-0", "model#/../../etc/passwd", "model;/../../etc", "dir/\x00x", "/etc/x",
+        "../x", "a/../../x", "..\\x", "", ".tmp-0", "model#/../../etc/passwd", "model;/../../etc", "dir/\x00x",
+        "/etc/x",
     ):  # fmt: skip
         for value in (b"x", {"a": 1}, pd.DataFrame({"a": [1]})):
             with pytest.raises(ValueError):
@@ -688,7 +692,9 @@ def test_git_commit_branch_and_changes_are_captured(tmp_path, monkeypatch):
 
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-        done = subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True, text=True
+        )
         return done.stdout.strip()
 
     assert _read_git(str(tmp_path / "home")) == {}
@@ -727,7 +733,9 @@ def test_system_metrics_are_logged_in_the_background(light):
 
 
 def test_buffered_values_are_stored_by_size_by_reading_and_by_the_end_of_the_run(database):
-    writer = ExperimentTracking(database, capture_environment=False, buffered=True, max_buffer_points=10, max_buffer_seconds=60)
+    writer = ExperimentTracking(
+        database, capture_environment=False, buffered=True, max_buffer_points=10, max_buffer_seconds=60
+    )
     reader = ExperimentTracking(database, capture_environment=False)
     run_id = writer.start_run("e", "r")
     for step in range(9):

@@ -22,7 +22,8 @@ CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY, name VARCHAR(256), 
     lifecycle_stage VARCHAR(32), creation_time BIGINT);
 CREATE TABLE runs (run_uuid VARCHAR(32) PRIMARY KEY, name VARCHAR(250), status VARCHAR(9), start_time BIGINT,
     end_time BIGINT, lifecycle_stage VARCHAR(20), artifact_uri VARCHAR(200), experiment_id INTEGER);
-CREATE TABLE metrics ("key" VARCHAR(250), value FLOAT, timestamp BIGINT, run_uuid VARCHAR(32), step BIGINT, is_nan BOOLEAN,
+CREATE TABLE metrics ("key" VARCHAR(250), value FLOAT, timestamp BIGINT, run_uuid VARCHAR(32), step BIGINT, is_nan
+BOOLEAN,
     PRIMARY KEY ("key", timestamp, step, run_uuid, value, is_nan));
 CREATE TABLE params ("key" VARCHAR(250), value VARCHAR(8000), run_uuid VARCHAR(32));
 CREATE TABLE tags ("key" VARCHAR(250), value VARCHAR(8000), run_uuid VARCHAR(32));
@@ -52,7 +53,16 @@ def make_mlflow_sqlite(folder: Path) -> Path:
         connection.executemany(
             "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (RUN, "run 0", "FINISHED", 1_700_000_000_000, 1_700_000_060_000, "active", f"{old}/1/{RUN}/artifacts", 1),
+                (
+                    RUN,
+                    "run 0",
+                    "FINISHED",
+                    1_700_000_000_000,
+                    1_700_000_060_000,
+                    "active",
+                    f"{old}/1/{RUN}/artifacts",
+                    1,
+                ),
                 (CHILD, "child", "RUNNING", 1_700_000_001_000, None, "active", f"file://{old}/1/{CHILD}/artifacts", 1),
                 (GONE, "gone", "FINISHED", 1_700_000_002_000, None, "deleted", f"{old}/1/{GONE}/artifacts", 1),
             ],
@@ -91,10 +101,13 @@ def make_mlruns(folder: Path) -> Path:
     run = experiment / RUN
     for part in ("metrics/val", "params", "tags", "artifacts"):
         (run / part).mkdir(parents=True)
-    (experiment / "meta.yaml").write_text("artifact_location: file:///old/mlruns/15\nlifecycle_stage: active\nname: it's\n")
+    (experiment / "meta.yaml").write_text(
+        "artifact_location: file:///old/mlruns/15\nlifecycle_stage: active\nname: it's\n"
+    )
     (run / "meta.yaml").write_text(
         f"artifact_uri: file:///old/mlruns/15/{RUN}/artifacts\nend_time: 1700000060000\nexperiment_id: '15'\n"
-        f"lifecycle_stage: active\nrun_id: {RUN}\nrun_name: 'run ''0'''\nstart_time: 1700000000000\nstatus: 3\ntags: []\n"
+        f"lifecycle_stage: active\nrun_id: {RUN}\nrun_name: 'run ''0'''\nstart_time: 1700000000000\n"
+        "status: 3\ntags: []\n"
     )
     (run / "metrics" / "loss").write_text("1700000000100 1.0 0\n1700000000200 0.5 1\n1700000000300 9.0 1\n")
     (run / "metrics" / "val" / "acc").write_text("1700000000100 nan 0\n1700000000200 inf 1\n")
@@ -168,7 +181,7 @@ def test_artifacts_outside_the_store_are_refused_and_the_others_come(tracking, t
         lambda run: (run / "meta.yaml").write_text("a: &a [x]\nb: *a\n"),
         lambda run: ((run / "params" / "lr").unlink(), (run / "params" / "lr").symlink_to("/etc/passwd")),
         lambda run: (run / "metrics" / "loss").write_text("not a number\n"),
-        lambda run: ((run / "artifacts" / "l").symlink_to("/etc/passwd")),
+        lambda run: (run / "artifacts" / "l").symlink_to("/etc/passwd"),
     ],
 )
 def test_a_broken_or_hostile_run_is_left_out_with_its_reason(tracking, tmp_path, change):
@@ -218,7 +231,12 @@ def test_json_lines_bring_everything_back(tracking, tmp_path):
     before, after = tracking.get_run(run_id), other.get_run(report.run_ids[run_id])
     assert str(after.params) == str(before.params)
     assert after.tags == before.tags
-    assert (after.name, after.note, after.status, after.started_at) == (before.name, before.note, before.status, before.started_at)
+    assert (after.name, after.note, after.status, after.started_at) == (
+        before.name,
+        before.note,
+        before.status,
+        before.started_at,
+    )
     columns = ["metric", "step", "at", "value"]
     pd.testing.assert_frame_equal(
         tracking.metric_history(run_id, "loss")[columns], other.metric_history(after.run_id, "loss")[columns]

@@ -21,14 +21,19 @@ def start(code: str, *arguments: str) -> subprocess.Popen:
     """Start a Python process that runs `code` with the project on its path."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
 
 
 LOGGER = """
 import sys
 from experiment_tracking import ExperimentTracking
-tracking = ExperimentTracking(sys.argv[1], capture_environment=False, buffered=sys.argv[2] == "buffered", max_buffer_points=200)
+tracking = ExperimentTracking(sys.argv[1], capture_environment=False, buffered=sys.argv[2] == "buffered",
+max_buffer_points=200)
 run_id = tracking.start_run("e", "r")
 print(run_id, flush=True)
 step = 0
@@ -222,5 +227,6 @@ ExperimentTracking(sys.argv[1]).log_params(sys.argv[2], {"lr": float(sys.argv[3]
 
 
 def test_importing_tracking_is_light():
-    code = "import sys, experiment_tracking; print(sorted({'pandas', 'plotly', 'scipy', 'joblib', 'sklearn'} & set(sys.modules)))"
+    heavy = "{'pandas', 'plotly', 'scipy', 'joblib', 'sklearn'}"
+    code = f"import sys, experiment_tracking; print(sorted({heavy} & set(sys.modules)))"
     assert run_to_end(code).stdout.strip() == "[]"

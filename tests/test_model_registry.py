@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -238,7 +239,7 @@ def make_run(database: Database) -> str:
         {"version": 1.0},
         {"input_example": []},
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x[0-9a-f]+", "", str(value)),
 )
 def test_a_bad_argument_is_refused_before_anything_is_written(settings, sqlite_registry, sqlite_database):
     with pytest.raises((ValueError, TypeError)):
@@ -604,7 +605,7 @@ def test_evidence_must_name_a_run_that_exists(registry, database):
         {"experiment": "a/b"},
         [],
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x[0-9a-f]+", "", str(value)),
 )
 def test_a_nonsense_gate_is_refused(gates, sqlite_registry):
     add(sqlite_registry)
@@ -652,6 +653,19 @@ def test_a_version_not_named_is_production_or_the_highest_in_use(registry):
         registry.load_model("churn", stage="Staging")
     with pytest.raises(ValueError, match="one of"):
         registry.load_model("churn", "1.0.0", stage="Production")
+
+
+def test_a_large_model_is_verified_and_comes_back_whole_and_writable(registry, database):
+    weights = np.random.default_rng(0).random(600_000)
+    registry.register_model({"weights": weights}, "big", "1.0.0")
+    loaded = registry.load_model("big")["weights"]
+    assert (loaded == weights).all()
+    loaded[0] = 2.0
+    path = Path(database.artifact_url) / "sha256" / registry.get_version("big").sha256
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    assert registry.verify()[0].kind == "content"
+    with pytest.raises(ArtifactError, match=r"big 1\.0\.0"):
+        registry.load_model("big")
 
 
 def test_what_does_not_exist_is_named_with_what_does(registry):

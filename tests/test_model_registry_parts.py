@@ -247,7 +247,7 @@ def test_dependencies_are_found_inside_containers_and_attributes():
     itself: dict[str, object] = {"model": [Wrapper((LinearRegression(),))]}
     itself["self"] = itself
     assert "scikit-learn" in metadata.capture_dependencies(itself)
-    assert "tests" in metadata.capture_environment(itself)["local_modules"][0]
+    assert "tests" in metadata.capture(itself)[1]["local_modules"][0]
 
 
 def test_looking_for_dependencies_runs_nothing_of_the_object():

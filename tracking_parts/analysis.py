@@ -31,8 +31,9 @@ class Analysis:
     _database: Database
     _sql: Callable[[str], str]
 
-    def _settle(self) -> None:
-        raise NotImplementedError
+    if TYPE_CHECKING:  # provided by ExperimentTracking
+
+        def _settle(self) -> None: ...
 
     # -- comparing -----------------------------------------------------------------------------------
 
@@ -52,14 +53,16 @@ class Analysis:
         metrics : sequence of str or None
             Only these metrics.
         goals : mapping or None
-            "min" or "max" by metric: which end is best. Otherwise its name decides: "loss" and "error" are better when less.
+            "min" or "max" by metric: which end is best. Otherwise its name decides: "loss" and "error" are better
+            when less.
         only_differences : bool
             Leave out what is the same in all the runs.
 
         Returns
         -------
         DataFrame
-            run_id, name, experiment, status, started_at, duration_seconds, ``params.*``, ``metrics.*`` (last value), ``best.*``
+            run_id, name, experiment, status, started_at, duration_seconds, ``params.*``, ``metrics.*`` (last value),
+            ``best.*``
             (best finite value), ``tags.*``.
 
         Raises
@@ -67,9 +70,7 @@ class Analysis:
         NotFoundError
             If one of the runs does not exist.
         """
-        return runs_to_frame(
-            self._records(run_ids), metrics=metrics, goals=goals, only_differences=only_differences
-        )
+        return runs_to_frame(self._records(run_ids), metrics=metrics, goals=goals, only_differences=only_differences)
 
     def diff_runs(self, first: str, second: str) -> RunDiff:
         """Return what differs between two runs: params, metrics, tags, code and packages."""
@@ -82,7 +83,7 @@ class Analysis:
         *,
         run_ids: Sequence[str] | None = None,
         experiment: str | Sequence[str] | None = None,
-        filter: str | None = None,
+        filter: str | None = None,  # noqa: A002
         goal: str | None = None,
         value: str = "best",
         importance: bool = True,
@@ -124,7 +125,7 @@ class Analysis:
         goal: str | None = None,
         group_by: str | None = None,
         value: str = "best",
-        filter: str | None = None,
+        filter: str | None = None,  # noqa: A002
     ) -> Leaderboard:
         """Rank the runs of an experiment, or groups of them such as the seeds of one configuration.
 
@@ -200,7 +201,7 @@ class Analysis:
             numbers = [queries.require_run(session, run_id, deleted=True).id for run_id in wanted]
             return queries.read_runs(session, numbers, environment=environment)
 
-    def _matching(self, experiment: str | Sequence[str] | None, filter: str | None) -> list[Run]:
+    def _matching(self, experiment: str | Sequence[str] | None, filter: str | None) -> list[Run]:  # noqa: A002
         node = None if filter is None or not filter.strip() else parse_filter(filter)
         self._settle()
         with self._database.read() as session:

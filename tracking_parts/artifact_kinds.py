@@ -1,4 +1,4 @@
-"""What can be stored with a run, and how each kind comes back: files, folders, text, JSON, frames, arrays, figures, models."""
+"""What can be stored with a run, and how each kind comes back: files, text, JSON, frames, figures, models."""
 
 from __future__ import annotations
 
@@ -105,16 +105,15 @@ def store(artifacts: ArtifactStore, value: Any, name: str | None, kind: str | No
     return [Stored(name, kind, artifacts.put_bytes(data))]
 
 
-def _store_path(
-    artifacts: ArtifactStore, value: str | os.PathLike[str], name: str | None, kind: str
-) -> list[Stored]:
+def _store_path(artifacts: ArtifactStore, value: str | os.PathLike[str], name: str | None, kind: str) -> list[Stored]:
     if "\x00" in os.fspath(value):
         raise ValueError(f"{shorten(os.fspath(value))} is not a path: it has a NUL character")
     path = Path(value)
     if path.is_dir():
         folder = check_artifact_path(path.resolve().name, "artifact name") if name is None else name
         return [
-            Stored(check_artifact_path(f"{folder}/{relative}"), kind, blob) for relative, blob in artifacts.put_tree(path)
+            Stored(check_artifact_path(f"{folder}/{relative}"), kind, blob)
+            for relative, blob in artifacts.put_tree(path)
         ]
     if not path.exists() and not path.is_symlink():
         raise ArtifactError(f"there is no file {shorten(os.fspath(value))}; to store text itself use log_text()")
@@ -222,7 +221,9 @@ def preview(artifacts: ArtifactStore, artifact: Artifact, max_bytes: int) -> str
             return None
         frame = _load_frame(artifacts.open_verified(artifact.sha256), artifact)
         return str(frame.head(10).to_csv(index=False))[:max_bytes]
-    looks_like_text = artifact.kind in ("text", "json", "plotly") or Path(artifact.path).suffix.lower() in _TEXT_SUFFIXES
+    looks_like_text = (
+        artifact.kind in ("text", "json", "plotly") or Path(artifact.path).suffix.lower() in _TEXT_SUFFIXES
+    )
     if not looks_like_text:
         return None
     data = artifacts.read_bytes(artifact.sha256)[: max_bytes + 4]

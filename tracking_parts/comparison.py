@@ -41,7 +41,8 @@ def runs_to_frame(
 ) -> pd.DataFrame:
     """Return a row a run: identity, params, last and best metrics, tags.
 
-    Columns are run_id, name, experiment, status, started_at, duration_seconds, ``params.*``, ``metrics.*`` (last value),
+    Columns are run_id, name, experiment, status, started_at, duration_seconds, ``params.*``, ``metrics.*`` (last
+    value),
     ``best.*`` (least or greatest finite value) and ``tags.*``. A run that lacks something has None or NaN there.
     """
     import numpy as np
@@ -204,7 +205,8 @@ class LeaderboardRow:
     n_runs
         Runs that count for the mean.
     n_failed, n_running, n_without_value, n_early_stopped
-        Failed or killed ones; running ones; finished ones without a finite value; finished ones whose last step is below that
+        Failed or killed ones; running ones; finished ones without a finite value; finished ones whose last step is
+        below that
         of the longest run.
     best_run_id, best_value, best_step
         Of the best run; None if no run counts.
@@ -290,8 +292,9 @@ class Leaderboard:
             for row in self.rows
         )
         return (
-            f"<div><b>{html.escape(self.experiment)}</b> by {html.escape(self.metric)} ({self.goal}): {self.n_runs} runs, "
-            f"{self.n_failed + self.n_killed} failed or killed, {self.n_running} running, {self.n_early_stopped} stopped early"
+            f"<div><b>{html.escape(self.experiment)}</b> by {html.escape(self.metric)} ({self.goal}): "
+            f"{self.n_runs} runs, {self.n_failed + self.n_killed} failed or killed, "
+            f"{self.n_running} running, {self.n_early_stopped} stopped early"
             f"<table><tr>{head}</tr>{rows}</table></div>"
         )
 

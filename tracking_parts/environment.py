@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def capture_environment() -> dict[str, Any]:
     -------
     dict
         Keys "git" (commit, branch, dirty, diff; {} outside a repository), "command", "script", "notebook", "python",
-        "packages" (version by name), "host" (name, user, system), "hardware" (CPUs, memory, GPUs). What cannot be found out
+        "packages" (version by name), "host" (name, user, system), "hardware" (CPUs, memory, GPUs). What cannot be
+        found out
         is left out.
     """
     return _capture(os.getcwd(), os.getpid(), int(time.monotonic() / GIT_FRESH_SECONDS))
@@ -90,10 +92,8 @@ def _read_process() -> dict[str, Any]:
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "host": {"name": socket.gethostname(), "system": platform.platform(), "pid": os.getpid()},
     }
-    try:
+    with suppress(OSError, KeyError):  # a container's user may have no name
         found["host"]["user"] = getpass.getuser()
-    except (OSError, KeyError):
-        pass  # a container's user may have no name
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     if script:
         found["script"] = os.path.abspath(script)
@@ -144,10 +144,8 @@ def _list_packages() -> dict[str, str]:
 @functools.lru_cache(maxsize=1)
 def _read_hardware() -> dict[str, Any]:
     found: dict[str, Any] = {"cpu_count": os.cpu_count(), "machine": platform.machine()}
-    try:
+    with suppress(ValueError, OSError, AttributeError):  # not told on every system
         found["memory_bytes"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        pass  # not told on this system
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

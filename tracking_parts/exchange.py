@@ -57,13 +57,15 @@ class Exchange:
         source : path or URL
             A SQLite file (or its ``sqlite:///`` URL), an ``mlruns`` folder, or a folder that holds one of them.
         artifact_root : path or None
-            Where artifacts may be read beside the store's own folder. Runs whose artifacts lie elsewhere are refused, each with its
+            Where artifacts may be read beside the store's own folder. Runs whose artifacts lie elsewhere are refused,
+            each with its
             reason; paths of a store that was moved are found again beside it.
 
         Returns
         -------
         ImportReport
-            What was stored, counted after storing it; of several values at one step the last is kept and the others are counted. A second
+            What was stored, counted after storing it; of several values at one step the last is kept and the others
+            are counted. A second
             import adds nothing. Each run is one transaction: an interrupted import can be repeated.
 
         Raises
@@ -146,7 +148,7 @@ class Exchange:
                     queries.link_parent(session, child, parent)
 
     def _import_run(self, item: SourceRun) -> tuple[str, dict[str, int] | None, int]:
-        """Store one run; returns its id, what was stored (None: it was here already), and how many points were dropped."""
+        """Store a run; returns its id, what was stored (None: it was here), how many points were dropped."""
         with self._database.read() as session:
             known = queries.find_origins(session, [item.origin])
         if known:
@@ -232,9 +234,9 @@ class Exchange:
         self,
         path: str | os.PathLike[str],
         *,
-        filter: str | None = None,
+        filter: str | None = None,  # noqa: A002
         experiment: str | Sequence[str] | None = None,
-        format: str | None = None,
+        format: str | None = None,  # noqa: A002
     ) -> int:
         """Write runs to a file; returns how many.
 
@@ -245,12 +247,16 @@ class Exchange:
         filter, experiment
             As for `search_runs`.
         format : {"csv", "parquet", "json", "jsonl"} or None
-            None goes by the suffix. CSV and Parquet have a row a run with last values; JSON and JSON lines hold everything but the files
-            of the runs, and JSON lines can be imported again without loss. Text in CSV that a spreadsheet would execute is
+            None goes by the suffix. CSV and Parquet have a row a run with last values; JSON and JSON lines hold
+            everything but the files
+            of the runs, and JSON lines can be imported again without loss. Text in CSV that a spreadsheet would
+            execute is
             neutralised.
         """
         target = Path(path)
-        form = check_choice((format or target.suffix.lstrip(".")).lower(), "format", ["csv", "parquet", "json", "jsonl"])
+        form = check_choice(
+            (format or target.suffix.lstrip(".")).lower(), "format", ["csv", "parquet", "json", "jsonl"]
+        )
         node = None if filter is None or not filter.strip() else parse_filter(filter)
         self._settle()
         with self._database.read() as session:
@@ -282,7 +288,7 @@ class Exchange:
         run_ids: str | Sequence[str],
         metric: str | Sequence[str],
         *,
-        format: str | None = None,
+        format: str | None = None,  # noqa: A002
     ) -> int:
         """Write histories of metrics, a row a point, as CSV or Parquet; returns how many rows."""
         target = Path(path)

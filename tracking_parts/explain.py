@@ -1,9 +1,9 @@
 """What made the difference: which params go with a metric over a set of runs. Numbers in, records out.
 
-    >>> rows = [{"lr": lr, "optimizer": name} for lr in (0.1, 0.2, 0.3) for name in ("sgd", "adam")]
-    >>> result = explain_values(rows, [0.1, 0.4, 0.2, 0.5, 0.3, 0.6], "accuracy")
-    >>> [(effect.param, effect.kind, round(effect.strength, 2)) for effect in result.effects]
-    [('optimizer', 'category', 0.88), ('lr', 'number', 0.48)]
+>>> rows = [{"lr": lr, "optimizer": name} for lr in (0.1, 0.2, 0.3) for name in ("sgd", "adam")]
+>>> result = explain_values(rows, [0.1, 0.4, 0.2, 0.5, 0.3, 0.6], "accuracy")
+>>> [(effect.param, effect.kind, round(effect.strength, 2)) for effect in result.effects]
+[('optimizer', 'category', 0.88), ('lr', 'number', 0.48)]
 """
 
 from __future__ import annotations
@@ -41,10 +41,12 @@ class ParamEffect:
     correlation : float or None
         Spearman's rank correlation of a number, in [-1, 1]; None for a category or where there is a `reason`.
     strength : float or None
-        How much goes with it, in [0, 1]: the absolute rank correlation of a number; of a category the square root of the part
+        How much goes with it, in [0, 1]: the absolute rank correlation of a number; of a category the square root of
+        the part
         of the variance of the ranks that lies between its values.
     p_value : float or None
-        Chance of so strong an association if there were none (t approximation; F for a category). Not corrected for the number of
+        Chance of so strong an association if there were none (t approximation; F for a category). Not corrected for
+        the number of
         params looked at.
     importance : float or None
         Share of the forest's explanation, in [0, 1], where scikit-learn is installed and there are enough runs.
@@ -215,7 +217,8 @@ def explain_values(
 
     Notes
     -----
-    Rank based, so that neither the scale of a learning rate nor one exploded loss decides. Association only: params that were changed
+    Rank based, so that neither the scale of a learning rate nor one exploded loss decides. Association only: params
+    that were changed
     together cannot be told apart here.
     """
     kept = [(p, float(v)) for p, v in zip(params, values, strict=True) if v is not None and math.isfinite(v)]
@@ -223,9 +226,7 @@ def explain_values(
     shares, importance_by = _importances(kept, names) if importance else ({}, "not asked for")
     effects = [_effect(name, kept, goal, shares.get(name)) for name in names]
     effects.sort(key=lambda e: (e.strength is None, -(e.strength or 0.0), e.param))
-    return Explanation(
-        metric=metric, goal=goal, n_runs=len(kept), effects=tuple(effects), importance_by=importance_by
-    )
+    return Explanation(metric=metric, goal=goal, n_runs=len(kept), effects=tuple(effects), importance_by=importance_by)
 
 
 def _effect(name: str, kept: Sequence[tuple[Mapping[str, Any], float]], goal: str, share: float | None) -> ParamEffect:
@@ -270,9 +271,7 @@ def _effect(name: str, kept: Sequence[tuple[Mapping[str, Any], float]], goal: st
     )
 
 
-def _importances(
-    kept: Sequence[tuple[Mapping[str, Any], float]], names: Sequence[str]
-) -> tuple[dict[str, float], str]:
+def _importances(kept: Sequence[tuple[Mapping[str, Any], float]], names: Sequence[str]) -> tuple[dict[str, float], str]:
     """Return shares of importance by param, from a forest's permutation importance."""
     if len(kept) < MIN_RUNS_FOR_IMPORTANCE:
         return {}, f"at least {MIN_RUNS_FOR_IMPORTANCE} runs are needed for importances"

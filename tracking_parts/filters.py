@@ -1,4 +1,4 @@
-"""The filter language of `search_runs`: text in, a small tree out; nothing here knows SQL.
+r"""The filter language of `search_runs`: text in, a small tree out; nothing here knows SQL.
 
     >>> parse_filter("metrics.accuracy > 0.9 and params.lr = 0.01").to_text()
     "(metrics.accuracy > 0.9 AND params.lr = 0.01)"
@@ -15,7 +15,7 @@ The language::
     min(metrics.loss) < 0.1             also max(), last_step(), min_step(), max_step(), n_points()
     params.lr <= 0.01                   as a number;  params.optimizer = 'adam'  as text;  params.nesterov = true
     tags.team = 'vision'                tags are text
-    name LIKE 'run-%'                   % any characters, _ one, \\ before either for itself; ILIKE ignores case
+    name LIKE 'run-%'                   % any characters, _ one, \ before either for itself; ILIKE ignores case
     status IN ('failed', 'killed')      also experiment, run_id, parent_run_id, note, archived
     started_at > '2026-01-31'           ISO 8601, UTC unless it says otherwise; or '7 days ago'; also ended_at
     duration > 60                       seconds
@@ -328,7 +328,9 @@ class _Parser:
             node = Comparison(field=field, operator=name, values=(self.value(field, name),))  # type: ignore[arg-type]
         else:
             shown = "the end" if operator.kind == "end" else shorten(operator.text, 40)
-            self.fail(f"expected =, !=, <, <=, >, >=, IN, LIKE, ILIKE, BETWEEN or IS after the field, found {shown}", operator)
+            self.fail(
+                f"expected =, !=, <, <=, >, >=, IN, LIKE, ILIKE, BETWEEN or IS after the field, found {shown}", operator
+            )
         return Not(node) if negated else node
 
     def pattern(self, field: Field, name: str, operator: _Word) -> Comparison:
@@ -369,7 +371,7 @@ class _Parser:
             return Field(kind=prefix, key=key, statistic="last" if prefix == "metrics" else "")  # type: ignore[arg-type]
         if not dot and word.kind == "name" and prefix in ATTRIBUTES:
             return Field(kind="attribute", key=prefix)
-        self.fail(
+        return self.fail(
             f"there is no field {shorten(word.text, 40)}; use metrics.NAME, params.NAME, tags.NAME or one of "
             f"{', '.join(ATTRIBUTES)}",
             word,
@@ -415,9 +417,9 @@ class _Parser:
     def checked(self, field: Field, operator: str, value: str | float | bool, word: _Word) -> Literal_:
         """Hold a value against what its field can hold."""
         is_number = isinstance(value, float)
-        if is_number and not math.isfinite(value) and operator not in ("=", "!=", "in"):
+        if isinstance(value, float) and not math.isfinite(value) and operator not in ("=", "!=", "in"):
             self.fail("nan and inf can only be compared with = and !=", word)
-        if field.kind == "metrics" or field.key == "duration" and field.kind == "attribute":
+        if field.kind == "metrics" or (field.key == "duration" and field.kind == "attribute"):
             if not is_number:
                 self.fail(f"{field.to_text()} is a number; write one without quotes", word)
         elif field.kind == "params":
@@ -442,9 +444,7 @@ class _Parser:
         return value
 
     def instant(self, text: str, word: _Word) -> datetime:
-        ago = re.fullmatch(
-            r"\s*(\d{1,6}) ?(second|minute|hour|day|week|s|m|min|h|d|w)s? ago\s*", text, re.IGNORECASE
-        )
+        ago = re.fullmatch(r"\s*(\d{1,6}) ?(second|minute|hour|day|week|s|m|min|h|d|w)s? ago\s*", text, re.IGNORECASE)
         if ago is not None:
             unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[ago.group(2)[0].lower()]
             try:

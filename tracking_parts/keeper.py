@@ -89,7 +89,7 @@ class Keeper:
                 runs = sorted(self._open)
             try:
                 self._beat(runs)
-            except Exception:  # noqa: BLE001 - a store that is away for a while must not end the program
+            except Exception:
                 logger.warning("a heartbeat of %d runs could not be written", len(runs), exc_info=True)
 
     def close(self, error: str | None) -> None:
@@ -100,11 +100,14 @@ class Keeper:
             logger.exception("buffered metrics could not be stored at exit")
         with self._lock:
             runs = sorted(self._open)
-        for run in runs:
-            try:
+        ended = 0
+        try:
+            for run in runs:
                 self._finish(run, error)
-            except Exception:  # noqa: BLE001 - the others still have to be ended
-                logger.warning("run number %d could not be ended at exit", run, exc_info=True)
+                ended += 1
+        except Exception as failure:  # noqa: BLE001 - the store is gone: the next one could not be ended either
+            logger.warning("%d runs could not be ended: %s", len(runs) - ended, str(failure).split("\n", 1)[0])
+        for run in runs:
             self.discard(run)
 
     def _forget(self) -> None:

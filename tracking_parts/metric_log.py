@@ -256,11 +256,17 @@ def resolve_keys(cursor: Cursor, sql: Sql, names: Iterable[str], known: Mapping[
 
 
 def store_step(
-    cursor: Cursor, sql: Sql, run: int, keys: Mapping[str, int], values: Mapping[str, float | None], step: int | None, at: int
+    cursor: Cursor,
+    sql: Sql,
+    run: int,
+    keys: Mapping[str, int],
+    values: Mapping[str, float | None],
+    step: int | None,
+    at: int,
 ) -> None:
     """Store one value each of some metrics; `step` None is the next one of each metric."""
-    summaries = []
-    points = []
+    summaries: list[tuple[Any, ...]] = []
+    points: list[tuple[Any, ...]] = []
     for name in sorted(values) if len(values) > 1 else values:
         key, value = keys[name], values[name]
         if step is None:
@@ -332,7 +338,7 @@ def _recount(cursor: Cursor, sql: Sql, run: int, key: int) -> None:
     cursor.execute(sql(_SET_SUMMARY), (*changed, run, key))
 
 
-def store_series(cursor: Cursor, sql: Sql, run: int, key: int, series: Series) -> None:
+def store_series(cursor: Any, sql: Sql, run: int, key: int, series: Series) -> None:
     """Store many values of one metric; of several at one step the last is kept."""
     values, ats = series.values, series.ats
     cursor.execute(sql(_LAST_STEP), (run, key))

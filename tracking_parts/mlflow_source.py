@@ -92,7 +92,7 @@ def read_mlflow(source: str | os.PathLike[str], artifact_root: str | os.PathLike
 
 
 def find_artifacts(uri: str | None, run_id: str, roots: list[Path]) -> Path | None:
-    """Return the folder of a run's artifacts, found again below the roots if the store was moved; None if there is none.
+    """Return the folder of a run's artifacts, found again below the roots if the store was moved, or None.
 
     Raises
     ------
@@ -291,9 +291,9 @@ def _environment(tags: dict[str, str]) -> dict[str, Any]:
 
 
 def read_flat_yaml(text: str) -> dict[str, str]:
-    """Return the scalars of a flat YAML mapping as text; anything else in it is refused.
+    r"""Return the scalars of a flat YAML mapping as text; anything else in it is refused.
 
-    >>> read_flat_yaml("name: 'it''s'\\nlifecycle_stage: active\\n")
+    >>> read_flat_yaml("name: 'it''s'\nlifecycle_stage: active\n")
     {'name': "it's", 'lifecycle_stage': 'active'}
     """
     result: dict[str, str] = {}
@@ -301,7 +301,7 @@ def read_flat_yaml(text: str) -> dict[str, str]:
     for line in text.splitlines():
         if line.startswith((" ", "\t")) and lines:
             lines[-1] += " " + line.strip()  # a long text goes on
-        elif line.startswith("- ") or not line.strip() or line.startswith("#"):
+        elif line.startswith(("- ", "#")) or not line.strip():
             continue  # a list (of tags): not needed
         else:
             lines.append(line)

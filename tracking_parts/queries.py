@@ -90,9 +90,7 @@ def require_experiment(session: Session, name: object) -> int:
     if not isinstance(name, str):
         raise TypeError(f"an experiment's name is text, got {type(name).__name__} {shorten(name)}")
     live = TrackingExperimentRow.deleted_at.is_(None)
-    found = session.scalar(
-        sa.select(TrackingExperimentRow.id).where(TrackingExperimentRow.name == _plain(name), live)
-    )
+    found = session.scalar(sa.select(TrackingExperimentRow.id).where(TrackingExperimentRow.name == _plain(name), live))
     if found is None:
         known = session.scalars(sa.select(TrackingExperimentRow.name).where(live).order_by("name").limit(10)).all()
         hint = f"known experiments: {', '.join(known)}" if known else "there are none yet: start_run() makes one"
@@ -144,9 +142,7 @@ def key_numbers(session: Session, names: Iterable[str]) -> dict[str, int]:
     wanted = sorted(set(names))
     found: dict[str, int] = {}
     for part in _chunks(wanted):
-        found.update(
-            session.execute(sa.select(RunKeyRow.name, RunKeyRow.id).where(RunKeyRow.name.in_(part))).all()
-        )
+        found.update(session.execute(sa.select(RunKeyRow.name, RunKeyRow.id).where(RunKeyRow.name.in_(part))).all())
     return found
 
 
@@ -171,7 +167,9 @@ def where(session: Session, node: Node | None, experiment: str | Sequence[str] |
     if experiment is not None:
         names = [experiment] if isinstance(experiment, str) else list(experiment)
         numbers = [require_experiment(session, name) for name in names]
-        conditions.append(RunRow.experiment_id == numbers[0] if len(numbers) == 1 else RunRow.experiment_id.in_(numbers))
+        conditions.append(
+            RunRow.experiment_id == numbers[0] if len(numbers) == 1 else RunRow.experiment_id.in_(numbers)
+        )
     if node is not None:
         keys = key_numbers(session, [field.key for field in _fields(node) if field.kind != "attribute"])
         conditions.append(_to_condition(node, keys, session.get_bind().dialect.name))
@@ -257,7 +255,8 @@ def _is_param(value: Any) -> Condition:
         if value != value:
             return RunParamRow.value == '{"$float":"nan"}'
         return sa.and_(RunParamRow.number.is_not(None), RunParamRow.number == value)
-    return RunParamRow.value == value
+    result: Condition = RunParamRow.value == value
+    return result
 
 
 def _text_test(column: Any, node: Comparison, dialect: str) -> Condition:
@@ -309,7 +308,9 @@ def _attribute_condition(node: Comparison, dialect: str) -> Condition:
         return result
     # A comparison with what is not there (no note, no end) is false, and its NOT is true.
     if name in ("started_at", "ended_at", "duration"):
-        test = column.in_(list(node.values)) if node.operator == "in" else _compare(column, node.operator, node.values[0])
+        test = (
+            column.in_(list(node.values)) if node.operator == "in" else _compare(column, node.operator, node.values[0])
+        )
     else:
         test = _text_test(column, node, dialect)
     return sa.and_(column.is_not(None), test)
@@ -357,7 +358,8 @@ def find_runs(
     if first is None or first.kind != "metrics" or first.key not in keys:
         query = sa.select(RunRow.id).where(*conditions).order_by(*_order(order, keys), *latest)
         return list(session.scalars(query.limit(limit).offset(offset)))
-    # Sorted by a metric: first the runs that have a finite value of it, straight from the metric's index, then the others.
+    # Sorted by a metric: first the runs that have a finite value of it, straight from the metric's index, then the
+    # others.
     column = sa.type_coerce(_STATISTIC_COLUMNS[first.statistic], sa.Double)
     finite = sa.and_(column >= -FLOAT_MAX, column <= FLOAT_MAX)
     has_value = [MetricSummaryRow.key_id == keys[first.key], finite]
@@ -365,9 +367,7 @@ def find_runs(
     # "+ 0" keeps a small experiment from being looked for in the index of all experiments.
     sorting = column + sa.literal(0.0, sa.Double) if small else column
     joined = (
-        sa.select(RunRow.id)
-        .join(MetricSummaryRow, MetricSummaryRow.run_id == RunRow.id)
-        .where(*has_value, *conditions)
+        sa.select(RunRow.id).join(MetricSummaryRow, MetricSummaryRow.run_id == RunRow.id).where(*has_value, *conditions)
     )
     direction = sorting.desc() if order[0][1] else sorting.asc()
     rest = _order(order[1:], keys)
@@ -431,7 +431,7 @@ def _micros(column: Any) -> Any:
 def read_runs(session: Session, numbers: Sequence[int], *, environment: bool = True) -> list[Run]:
     """Return whole records of runs, in the order of their numbers; the environments only if asked for."""
     parent = sa.orm.aliased(RunRow)
-    heads: dict[int, Any] = {}
+    heads: dict[int, tuple[Any, str, str | None]] = {}
     params: dict[int, dict[str, Any]] = {}
     tags: dict[int, dict[str, str]] = {}
     metrics: dict[int, dict[str, MetricSummary]] = {}
@@ -471,14 +471,19 @@ def read_runs(session: Session, numbers: Sequence[int], *, environment: bool = T
             environments.update(
                 session.execute(
                     sa.select(RunEnvironmentRow.id, RunEnvironmentRow.data).where(RunEnvironmentRow.id.in_(some))
-                )
-                
-                .all()
+                ).all()
             )
     return [
-        _to_run(*heads[number], environments.get(heads[number][0].environment_id), params.get(number, {}), tags.get(number, {}), metrics.get(number, {}))
-        for number in numbers
-        if number in heads
+        _to_run(
+            row,
+            experiment,
+            parent_uid,
+            environments.get(row.environment_id),
+            params.get(row.id, {}),
+            tags.get(row.id, {}),
+            metrics.get(row.id, {}),
+        )
+        for row, experiment, parent_uid in (heads[number] for number in numbers if number in heads)
     ]
 
 
@@ -650,7 +655,8 @@ _IS_FINITE = "AND value >= -1.7976931348623157e308 AND value <= 1.79769313486231
 _BUCKET = f"""
 SELECT step, at, value FROM (SELECT step, at, value {_IN_BUCKET} {_IS_FINITE} ORDER BY value, step LIMIT 1) AS lowest
 UNION
-SELECT step, at, value FROM (SELECT step, at, value {_IN_BUCKET} {_IS_FINITE} ORDER BY value DESC, step LIMIT 1) AS highest
+SELECT step, at, value FROM (SELECT step, at, value {_IN_BUCKET} {_IS_FINITE} ORDER BY value DESC, step LIMIT 1) AS
+highest
 UNION
 SELECT step, at, value FROM (SELECT step, at, value {_IN_BUCKET} ORDER BY step DESC LIMIT 1) AS latest
 UNION
@@ -716,9 +722,7 @@ def _points(cursor: Any, sql: Any, run: int, key: int, max_points: int | None) -
 
 
 def _sampled(cursor: Any, sql: Any, run: int, key: int, max_points: int) -> list[Any]:
-    cursor.execute(
-        sql("SELECT min(step), max(step) FROM metric_points WHERE run_id = ? AND key_id = ?"), (run, key)
-    )
+    cursor.execute(sql("SELECT min(step), max(step) FROM metric_points WHERE run_id = ? AND key_id = ?"), (run, key))
     first, last = cursor.fetchone()
     n_buckets = max(1, max_points // 3)
     width = last - first + 1
@@ -761,9 +765,7 @@ def remove_runs(session: Session, numbers: Sequence[int]) -> tuple[dict[str, int
     environments: set[int] = set()
     for part in _chunks(numbers):
         counts["n_points"] += int(
-            session.scalar(
-                sa.select(sa.func.sum(MetricSummaryRow.n_points)).where(MetricSummaryRow.run_id.in_(part))
-            )
+            session.scalar(sa.select(sa.func.sum(MetricSummaryRow.n_points)).where(MetricSummaryRow.run_id.in_(part)))
             or 0
         )
         named = list(session.scalars(sa.select(RunArtifactRow.sha256).where(RunArtifactRow.run_id.in_(part))))
@@ -827,7 +829,7 @@ def count_stored(session: Session, run: int) -> dict[str, int]:
         ("n_tags", RunTagRow),
         ("n_artifacts", RunArtifactRow),
     ):
-        query = sa.select(sa.func.count()).select_from(table).where(table.run_id == run)  # type: ignore[attr-defined]
+        query = sa.select(sa.func.count()).select_from(table).where(table.run_id == run)
         counts[name] = int(session.scalar(query) or 0)
     return counts
 

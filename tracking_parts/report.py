@@ -1,4 +1,4 @@
-"""The comparison of runs as one HTML page: no script, nothing fetched, every text escaped; it can be mailed and printed."""
+"""The comparison of runs as one HTML page: no script, nothing fetched, every text escaped."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _metrics_table(runs: Sequence[Run], metrics: Sequence[str]) -> str:
         rows.append(row)
     head = ["Run", "Experiment", "Status", "Seconds", *(f"{name} ({goals[name]})" for name in shown)]
     return (
-        "<h2>Metrics</h2><p class='muted'>Last value, and the best one in parentheses; the best run of each is marked.</p>"
+        "<h2>Metrics</h2><p class='muted'>Last value, and the best one in parentheses; the best run is marked.</p>"
         + _table(head, rows)
     )
 
@@ -121,9 +121,7 @@ def _text(value: Any) -> str:
 
 def _diff_table(runs: Sequence[Run]) -> str:
     diff = diff_records(runs[0], runs[1])
-    rows = [
-        [(key, ""), (_text(a)[:300], ""), (_text(b)[:300], "")] for key, (a, b) in diff.environment.items()
-    ]
+    rows = [[(key, ""), (_text(a)[:300], ""), (_text(b)[:300], "")] for key, (a, b) in diff.environment.items()]
     if not rows:
         return "<h2>Code and packages</h2><p class='muted'>Both ran the same code with the same packages.</p>"
     return "<h2>Code and packages that differ</h2>" + _table(["", runs[0].name, runs[1].name], rows)
@@ -135,7 +133,8 @@ def _environment_table(runs: Sequence[Run]) -> str:
         git, python = run.environment.get("git", {}), run.environment.get("python", {})
         commit = git.get("commit", "")[:12] + (" with changes" if git.get("dirty") else "")
         rows.append(
-            [(run.name, ""), (run.run_id, ""), (commit, ""), (git.get("branch", ""), ""), (python.get("version", ""), ""),
+            [(run.name, ""), (run.run_id, ""), (commit, ""), (git.get("branch", ""), ""),
+             (python.get("version", ""), ""),
              (run.environment.get("command", ""), "")]
         )  # fmt: skip
     notes = "".join(
@@ -165,7 +164,7 @@ def _charts(runs: Sequence[Run], history: pd.DataFrame, metrics: Sequence[str]) 
     if not figures:
         return ""
     legend = " ".join(
-        f"<svg width='26' height='10' role='img' aria-hidden='true'><line x1='0' y1='5' x2='26' y2='5' {_stroke(i)}/></svg> "
+        f"<svg width='26' height='10' aria-hidden='true'><line x1='0' y1='5' x2='26' y2='5' {_stroke(i)}/></svg> "
         f"{html.escape(run.name)}"
         for i, run in enumerate(runs)
     )
@@ -207,11 +206,11 @@ def _chart(metric: str, curves: Sequence[tuple[int, list[int], list[float]]]) ->
             drawn.append(f"<path d='{' '.join(path)}' {_stroke(index)}/>")
     ticks = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        value, step = y1 - share * (y1 - y0), x0 + share * (x1 - x0)
+        value, at = y1 - share * (y1 - y0), x0 + share * (x1 - x0)
         y, x = TOP + share * (HEIGHT - TOP - BOTTOM), LEFT + share * (WIDTH - LEFT - RIGHT)
         ticks.append(f"<line class='axis' x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{y:.1f}' y2='{y:.1f}'/>")
         ticks.append(f"<text x='{LEFT - 6}' y='{y + 4:.1f}' text-anchor='end'>{value:.4g}</text>")
-        ticks.append(f"<text x='{x:.1f}' y='{HEIGHT - 16}' text-anchor='middle'>{step:.6g}</text>")
+        ticks.append(f"<text x='{x:.1f}' y='{HEIGHT - 16}' text-anchor='middle'>{at:.6g}</text>")
     name = html.escape(metric)
     return (
         f"<figure><figcaption>{name}</figcaption><svg viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}' "

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tracking_parts.handle import ActiveRun
 
-__all__ = ["SystemMetrics", "Sampler"]
+__all__ = ["Sampler", "SystemMetrics"]
 
 logger = logging.getLogger("modeldesk")
 
@@ -38,7 +38,7 @@ class Sampler:
         self._has_gpu = shutil.which("nvidia-smi") is not None
 
     def read(self) -> dict[str, float]:
-        """Return values by metric: percentages are 0 to 100 (of one core for the process), sizes are MB (10**6 bytes)."""
+        """Return values by metric: percentages (for the process of one core) and MB (10**6 bytes)."""
         result: dict[str, float] = {}
         before, now = self._cpu, self._read_cpu()
         if before is not None and now is not None and now[1] > before[1]:
@@ -56,7 +56,8 @@ class Sampler:
     def _read_cpu(self) -> tuple[float, float] | None:
         """Return busy and whole time of all cores since boot."""
         try:
-            fields = [float(text) for text in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
+            first = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0]
+            fields = [float(text) for text in first.split()[1:9]]
         except (OSError, ValueError):
             return None
         whole = sum(fields)
@@ -74,7 +75,7 @@ class Sampler:
         except (OSError, KeyError, ValueError, IndexError):
             pass  # not Linux
         try:
-            import psutil
+            import psutil  # type: ignore[import-untyped,unused-ignore]
         except ImportError:
             return result
         result["system/memory_percent"] = float(psutil.virtual_memory().percent)
@@ -83,7 +84,7 @@ class Sampler:
 
     def _read_gpus(self) -> dict[str, float]:
         try:
-            listed = subprocess.run(
+            listed = subprocess.run(  # noqa: S603 - a fixed command, no shell
                 ["nvidia-smi", f"--query-gpu={','.join(GPU_FIELDS)}", "--format=csv,noheader,nounits"],  # noqa: S607
                 capture_output=True,
                 text=True,
@@ -131,5 +132,5 @@ class SystemMetrics:
             stopped = self._stop.wait(self._interval)
             try:
                 self._run.log(sampler.read())
-            except Exception:  # noqa: BLE001 - the run itself must go on
+            except Exception:
                 logger.warning("system metrics of run %s could not be logged", self._run.run_id, exc_info=True)

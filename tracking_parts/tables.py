@@ -195,8 +195,10 @@ def _from_record(record: Mapping[str, Any], experiment: str | None, mapper: Name
 def read_csv(path: Path, experiment: str | None) -> SourceItems:
     """Read runs from CSV.
 
-    With columns ``params.*`` or ``metrics.*`` a row is a run, as `export_runs` writes it. With columns "metric" and "value" a row is a
-    point, as `export_history` writes it. Otherwise a row is a step, and every numeric column a metric, as training loops write it.
+    With columns ``params.*`` or ``metrics.*`` a row is a run, as `export_runs` writes it. With columns "metric" and
+    "value" a row is a
+    point, as `export_history` writes it. Otherwise a row is a step, and every numeric column a metric, as training
+    loops write it.
     """
     digest = digest_of(path)
     try:

@@ -62,13 +62,16 @@ def test_the_verdict_names_the_version_and_what_left_its_limits(watched):
     view = tab.build_view(watched, tab.Choices(name="churn", version="1.0.0"))
     assert view.report.status == "drift"
     assert view.verdict.startswith("churn 1.0.0: accuracy left its control limits")
-    assert "age" in view.verdict and view.verdict.endswith(".")
+    assert "age" in view.verdict
+    assert view.verdict.endswith(".")
 
 
 def test_the_metric_and_feature_that_need_attention_come_first_unless_others_are_chosen(watched):
     view = tab.build_view(watched, tab.Choices(name="churn", version="1.0.0"))
-    assert view.metric.metric == "accuracy" and view.metric_ids[0] == "accuracy"
-    assert view.feature.feature == "age" and view.feature_ids[0] == "age"
+    assert view.metric.metric == "accuracy"
+    assert view.metric_ids[0] == "accuracy"
+    assert view.feature.feature == "age"
+    assert view.feature_ids[0] == "age"
     chosen = tab.build_view(watched, tab.Choices(name="churn", version="1.0.0", metric="auc", feature="plan"))
     assert (chosen.metric.metric, chosen.feature.feature) == ("auc", "plan")
     assert len(chosen.violations) == len(chosen.metric.drift.violations)
@@ -90,11 +93,13 @@ def test_the_tables_say_verdicts_in_words_and_hold_no_nan_text(watched):
 def test_a_version_without_reference_says_so_and_one_without_metrics_too(monitoring):
     monitoring.log_performance("new", "1.0.0", "accuracy", 0.9)
     view = tab.build_view(monitoring, tab.Choices(name="new", version="1.0.0"))
-    assert "No reference" in view.reference and view.feature is None
+    assert "No reference" in view.reference
+    assert view.feature is None
     assert view.report.status == "learning"
     monitoring.set_reference("bare", "1.0.0", features())
     bare = tab.build_view(monitoring, tab.Choices(name="bare", version="1.0.0"))
-    assert bare.metric is None and not len(bare.metrics)
+    assert bare.metric is None
+    assert not len(bare.metrics)
 
 
 def test_segments_are_series_of_their_own(monitoring):
@@ -156,7 +161,8 @@ def test_the_first_value_can_be_logged_by_hand(app_test, store):
     test.number_input(key="monitoring.log.count").set_value(1200)
     healthy(test.button(key="monitoring.log.confirm").click().run())
     history = ModelMonitoring(store).performance_history("churn", "1.0.0", "accuracy")
-    assert history["value"].tolist() == [0.91] and history["prediction_count"].tolist() == [1200]
+    assert history["value"].tolist() == [0.91]
+    assert history["prediction_count"].tolist() == [1200]
     assert "churn 1.0.0" in texts(test)
 
 
@@ -182,7 +188,8 @@ def test_each_chart_is_drawn(app_test, watched, kind):
     test = visit(app_test, watch="churn:1.0.0")
     healthy(test.segmented_control(key="monitoring.chart").set_value(kind).run())
     charts = test.get("plotly_chart")
-    assert len(charts) == 1 and json.loads(charts[0].proto.spec)["data"]
+    assert len(charts) == 1
+    assert json.loads(charts[0].proto.spec)["data"]
 
 
 def test_features_show_the_table_the_distribution_and_the_heat_map(app_test, watched):
@@ -214,7 +221,8 @@ def test_a_reference_and_a_batch_are_uploaded_as_csv_and_parquet(app_test, monit
     test.file_uploader(key="monitoring.batch.file").upload("b.parquet", path.read_bytes(), "application/octet-stream")
     healthy(test.button(key="monitoring.batch.confirm").click().run())
     drift = monitoring.detect_feature_drift("churn", "1.0.0")
-    assert drift.n_current == 200 and drift.drifted_features == ["age"]
+    assert drift.n_current == 200
+    assert drift.drifted_features == ["age"]
 
 
 def test_a_bad_upload_changes_nothing_and_says_what_to_do(app_test, watched):
@@ -254,7 +262,8 @@ def test_the_links_lead_to_the_version_and_on_to_its_run(app_test, seed, store):
     feed(ModelMonitoring(store), "churn", "1.1.0", days=12)
     test = visit(app_test, watch="churn:1.1.0")
     links = [b for b in test.button if b.key.startswith("monitoring.link.")]
-    assert any("Registered version" in b.label for b in links) and any("rained" in b.label for b in links)
+    assert any("Registered version" in b.label for b in links)
+    assert any("rained" in b.label for b in links)
     version = next(b for b in links if b.key.startswith("monitoring.link.version"))
     healthy(version.click().run())
     assert (address(test, "version"), address(test, "tab")) == (seed.versions[1], "Registry")
@@ -280,3 +289,92 @@ def test_hostile_metric_and_feature_names_are_shown_verbatim(app_test, monitorin
         healthy(test.segmented_control(key="monitoring.section").set_value(section).run())
         for element in [*test.markdown, *test.caption]:
             assert "![x](http" not in str(element.value) or "`" in str(element.value)
+
+
+# -- alerts ------------------------------------------------------------------------------------------
+
+
+def alerts(app_test, **query):
+    return visit(app_test, **{"watch": "churn:1.0.0", "monitoring.section": "Alerts"} | query)
+
+
+def test_a_rule_is_added_evaluated_acknowledged_silenced_and_deleted(app_test, watched):
+    test = alerts(app_test)
+    assert "there is no rule yet" in texts(test)
+    assert test.button(key="monitoring.evaluate").disabled
+    healthy(test.button(key="monitoring.rule.open").click().run())
+    test.selectbox(key="monitoring.rule.severity").set_value("critical")
+    healthy(test.button(key="monitoring.rule.confirm").click().run())
+    assert "1 rule" in texts(test)
+    healthy(test.button(key="monitoring.evaluate").click().run())
+    found = watched.list_alerts("churn", "1.0.0")
+    assert [(a.subject, a.status, a.severity) for a in found] == [("accuracy", "open", "critical")]
+    assert "1 open alert" in texts(test)
+    healthy(test.button(key="monitoring.acknowledge").click().run())
+    assert watched.list_alerts("churn", "1.0.0")[0].status == "acknowledged"
+    assert watched.list_alerts("churn", "1.0.0")[0].acknowledged_by
+    healthy(test.button(key="monitoring.silence.24").click().run())
+    assert watched.list_alerts("churn", "1.0.0")[0].status == "silenced"
+    rule = watched.list_alert_rules("churn", "1.0.0")[0]
+    test = alerts(app_test, **{"monitoring.rule_id": rule.id})
+    healthy(test.button(key="monitoring.rule.delete").click().run())
+    assert watched.list_alert_rules("churn", "1.0.0") == []
+    assert "0 open alerts" in texts(test)
+    healthy(test.toggle(key="monitoring.resolved").set_value(True).run())
+    assert len(test.dataframe) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "words"),
+    [
+        ("metric_threshold", {"below": 0.9}, "accuracy below 0.9"),
+        ("feature_drift", {"feature": "age"}, "age drifted in 7 days"),
+        ("missing_data", {"share": 0.2}, "a feature 20 % missing in 7 days"),
+        ("no_data", {"hours": 12.0}, "nothing logged for 12 hours"),
+        ("control_chart", {"metric": "auc"}, "auc metric out of control in 7 days"),
+    ],
+)
+def test_every_kind_of_rule_can_be_added_and_reads_as_a_sentence(app_test, watched, kind, values, words):
+    from dashboard.monitoring_alerts import rule_words
+
+    test = alerts(app_test)
+    healthy(test.button(key="monitoring.rule.open").click().run())
+    healthy(test.selectbox(key="monitoring.rule.kind").set_value(kind).run())
+    for name, value in values.items():
+        if name == "metric":
+            test.selectbox(key=f"monitoring.rule.{kind}.metric").set_value(value)
+        elif name == "feature":
+            test.selectbox(key=f"monitoring.rule.{name}").set_value(value)
+        elif name == "share":
+            test.slider(key=f"monitoring.rule.{name}").set_value(value)
+        else:
+            test.number_input(key=f"monitoring.rule.{name}").set_value(value)
+    healthy(test.button(key="monitoring.rule.confirm").click().run())
+    assert [rule_words(rule) for rule in watched.list_alert_rules("churn", "1.0.0")] == [words]
+
+
+def test_a_threshold_without_a_value_is_refused(app_test, watched):
+    test = alerts(app_test)
+    healthy(test.button(key="monitoring.rule.open").click().run())
+    healthy(test.selectbox(key="monitoring.rule.kind").set_value("metric_threshold").run())
+    healthy(test.button(key="monitoring.rule.confirm").click().run())
+    assert "needs above=..., below=..." in shown_errors(test)[0]
+
+
+def test_the_dashboard_refuses_addresses_inside_the_network(app_test, watched):
+    test = alerts(app_test)
+    healthy(test.button(key="monitoring.sink.open").click().run())
+    test.text_input(key="monitoring.sink.name").set_value("inside")
+    test.text_input(key="monitoring.sink.url").set_value("https://127.0.0.1/hook")
+    healthy(test.button(key="monitoring.sink.confirm").click().run())
+    assert shown_errors(test)
+    assert watched.list_alert_sinks() == []
+
+
+def test_an_address_set_by_an_operator_is_tested_and_deleted(app_test, watched):
+    watched.add_alert_sink("dead", "json://127.0.0.1:9/hook")
+    test = alerts(app_test, **{"monitoring.sink_name": "dead"})
+    healthy(test.button(key="monitoring.sink.test").click().run())
+    assert any("did not reach dead" in toast.value for toast in test.toast)
+    healthy(test.button(key="monitoring.sink.delete").click().run())
+    assert watched.list_alert_sinks() == []

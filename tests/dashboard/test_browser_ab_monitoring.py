@@ -1,0 +1,189 @@
+"""The jobs of the A/B testing and the Monitoring tab, by hand, in a real browser."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ab_testing import ABTestingFramework, ExperimentConfig
+from model_monitoring import ModelMonitoring
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def testing(store):
+    return ABTestingFramework(store)
+
+
+@pytest.fixture
+def monitoring(store):
+    return ModelMonitoring(store)
+
+
+def events(lift, *, n=600, split=0.5):
+    """Return a CSV of events whose variants were assigned elsewhere."""
+    draw = np.random.default_rng(4)
+    lines = ["user_id,value,variant,event_id"]
+    for i in range(n):
+        variant = "treatment" if draw.random() < split else "baseline"
+        value = int(draw.random() < 0.3 + lift * (variant == "treatment"))
+        lines.append(f"u{i},{value},{variant},e{i}")
+    return "\n".join(lines).encode()
+
+
+def upload(screen, label, name, content, mime="text/csv"):
+    box = screen.page.get_by_test_id("stDialog").locator("input[type=file]")
+    box.set_input_files({"name": name, "mimeType": mime, "buffer": content})
+    screen.page.get_by_test_id("stDialog").get_by_text(name).first.wait_for()
+    screen.idle()
+    screen.page.get_by_test_id("stDialog").get_by_role("button", name=label, exact=True).click()
+    screen.page.get_by_test_id("stDialog").wait_for(state="detached")
+    return screen.idle()
+
+
+def feed(monitoring, *, days=40, drop=0.05):
+    draw = np.random.default_rng(7)
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    for day in range(days):
+        value = 0.92 + 0.004 * draw.standard_normal() - (drop if day >= days - 5 else 0.0)
+        monitoring.log_performance("churn", "1.1.0", "accuracy", value, 1_000, at=start + timedelta(days=day))
+
+
+def test_two_versions_are_tested_events_uploaded_the_verdict_read_and_the_winner_promoted(open_app, seed, testing):
+    screen = open_app(tab="A/B testing")
+    page = screen.page
+    screen.see("Load example data")
+    page.get_by_text("Create a test").click()
+    screen.see("Smallest effect that matters")
+    screen.fill("Name", "1.2 against 1.1").fill("Metric", "clicked")
+    screen.choose("Kind of metric", "binary: Yes or no").idle()
+    screen.choose("Treatment", "churn 1.2.0 (Development)").idle()
+    screen.press("Create test").see("Nobody was assigned yet.")
+    made = testing.list_experiments()[0]
+    assert made.treatment_version_id == seed.versions[2]
+    assert made.exp_id in page.url
+    screen.press("Upload events").see("Rows whose")
+    upload(screen, "Upload", "events.csv", events(0.25))
+    screen.see("The split is as planned").see("Ship treatment")
+    screen.press("Conclude").see("The test takes no more subjects")
+    page.get_by_test_id("stDialog").get_by_role("button", name="Conclude", exact=True).click()
+    screen.see("Decided on")
+    screen.press("Promote the winner").see("moves to Production")
+    page.get_by_test_id("stDialog").get_by_role("button", name="Promote", exact=True).click()
+    screen.see("is in Production")
+    assert seed.registry.get_production("churn").version == "1.2.0"
+
+
+def test_a_running_test_is_watched_live_and_a_broken_split_blocks_it(open_app, testing):
+    exp_id = testing.create_experiment(ExperimentConfig(name="live", metric_name="clicked", metric_type="binary"))
+    screen = open_app(tab="A/B testing", test=exp_id)
+    screen.see("Nobody was assigned yet.")
+    rows = [{"user_id": f"u{i}", "value": i % 2} for i in range(400)]
+    testing.record_events(exp_id, rows)
+    screen.see("The split is as planned")  # without a reload
+    rows = [{"user_id": f"v{i}", "value": i % 2, "variant": "treatment"} for i in range(400)]
+    testing.record_events(exp_id, rows)
+    screen.see("Results are withheld: an effect measured on a broken split")
+    assert screen.page.locator(".js-plotly-plot").count() == 0
+
+
+def test_a_test_is_sized_and_the_form_keeps_its_draft_over_a_tab_switch(open_app):
+    screen = open_app(tab="A/B testing")
+    screen.page.get_by_text("Size a test").click()
+    screen.see("3,841")
+    screen.page.get_by_text("Create a test").click()
+    screen.see("Smallest effect that matters")
+    screen.fill("Name", "my draft").idle()
+    screen.page.get_by_role("tab", name="Tracking").click()
+    screen.idle()
+    screen.page.get_by_role("tab", name="A/B testing").click()
+    screen.see("Size a test")
+    if not screen.page.get_by_label("Name", exact=True).count():
+        screen.page.get_by_text("Create a test").click()
+        screen.see("Smallest effect that matters")
+    assert screen.page.get_by_label("Name", exact=True).last.input_value() == "my draft"
+
+
+def test_the_report_of_a_test_is_one_page_without_requests(open_app, testing, tmp_path):
+    exp_id = testing.create_experiment(ExperimentConfig(name="a <b> c", metric_name="minutes"))
+    testing.record_events(exp_id, [(f"u{i}", float(i % 7)) for i in range(400)])
+    screen = open_app(tab="A/B testing", test=exp_id)
+    screen.press("Export").see("Report (HTML)")
+    with screen.page.expect_download() as waiting:
+        screen.press("Report (HTML)")
+    path = tmp_path / "report.html"
+    waiting.value.save_as(path)
+    report = path.read_text(encoding="utf-8")
+    assert "a &lt;b&gt; c" in report
+    assert "Welch" in report
+
+
+def test_a_model_gets_a_reference_and_a_batch_and_its_drift_is_seen(open_app, seed, monitoring, tmp_path):
+    feed(monitoring)
+    draw = np.random.default_rng(1)
+    reference = pd.DataFrame({"age": draw.normal(40, 9, 500), "plan": draw.choice(["a", "b"], 500)})
+    screen = open_app(tab="Monitoring", watch="churn:1.1.0")
+    screen.see("accuracy left its control limits")
+    screen.press("Set reference").see("Only a profile of")
+    upload(screen, "Set reference", "reference.csv", reference.to_csv(index=False).encode())
+    path = tmp_path / "batch.parquet"
+    pd.DataFrame({"age": draw.normal(55, 9, 300), "plan": draw.choice(["a", "b"], 300)}).to_parquet(path)
+    screen.press("Upload a batch").see("Rows as the model saw them")
+    upload(screen, "Add batch", "batch.parquet", path.read_bytes(), "application/octet-stream")
+    screen.press("Features").see("1 of 2 features drifted")
+    screen.page.locator(".js-plotly-plot").nth(1).wait_for()
+    assert screen.idle().page.locator(".js-plotly-plot").count() == 2
+    screen.press(r"Registered version churn 1.1.0").see("Versions")
+    assert "tab=Registry" in screen.page.url
+
+
+def test_an_alert_is_raised_acknowledged_and_the_report_exported(open_app, monitoring, tmp_path):
+    feed(monitoring)
+    monitoring.add_alert_rule("churn", "1.1.0", "control_chart")
+    screen = open_app(tab="Monitoring", watch="churn:1.1.0", **{"monitoring.section": "Alerts"})
+    screen.see("1 rule")
+    screen.press("Evaluate now").see("1 open alert")
+    screen.press("Acknowledge all").see("Acknowledged 1 alert")
+    assert monitoring.list_alerts("churn", "1.1.0")[0].status == "acknowledged"
+    screen.press("Export").see("Report (JSON)")
+    with screen.page.expect_download() as waiting:
+        screen.press("Metrics (CSV)")
+    path = tmp_path / "report.csv"
+    waiting.value.save_as(path)
+    assert path.read_text(encoding="utf-8-sig").startswith("metric,")
+
+
+def test_two_people_conclude_the_same_test_and_the_second_is_told(open_app, testing):
+    exp_id = testing.create_experiment(ExperimentConfig(name="contested", metric_name="clicked", metric_type="binary"))
+    testing.record_events(exp_id, [(f"u{i}", i % 2) for i in range(300)])
+    second = open_app(tab="A/B testing", test=exp_id)
+    second.press("Conclude").see("The test takes no more subjects")
+    testing.conclude(exp_id, decision="keep_baseline", reason="first", actor="ada")
+    second.page.get_by_label("Reason", exact=True).fill("second")
+    dialog = second.page.get_by_test_id("stDialog")
+    dialog.get_by_role("button", name="Conclude", exact=True).click()
+    dialog.get_by_text("already").first.wait_for()
+    found = testing.get_experiment(exp_id)
+    assert (found.decision, found.decision_reason) == ("keep_baseline", "first")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_hostile_names_ask_no_other_host(open_app, testing, monitoring, dark):
+    hostile = "![x](http://192.0.2.1/beacon.png)<img src=http://192.0.2.1/b.png>"
+    exp_id = testing.create_experiment(
+        ExperimentConfig(name="=HYPERLINK(1) <b>x", metric_name=hostile, treatment_model=hostile, hypothesis=hostile)
+    )
+    testing.record_events(exp_id, [(f"u{i}", float(i % 7)) for i in range(300)])
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    for day in range(12):
+        monitoring.log_performance("<i>m", "1", hostile, 0.9, at=start + timedelta(days=day), segment=hostile)
+    screen = open_app(tab="A/B testing", test=exp_id, dark=dark)
+    for section in ("Design", "Over time"):
+        screen.press(section).idle()
+    screen.go(tab="Monitoring")
+    screen.see("<i>m 1")
+    assert screen.page.locator("img[src*='192.0.2.1']").count() == 0
