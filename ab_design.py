@@ -396,8 +396,8 @@ class ExperimentConfig:
             put(self, "stopping", rule)
         if self.stopping == "group_sequential" and self.planned_sample_size is None:
             raise InvalidValueError(
-                "stopping 'group_sequential' needs planned_sample_size, or minimum_detectable_effect with baseline_value "
-                "or baseline_sd; 'always_valid' needs no plan"
+                "stopping 'group_sequential' needs planned_sample_size, or minimum_detectable_effect with "
+                "baseline_value or baseline_sd; 'always_valid' needs no plan"
             )
         if self.stopping == "group_sequential":  # a bad spending parameter is refused now, not at the first look
             from stats.sequential import spent_alpha
@@ -425,8 +425,8 @@ class ExperimentConfig:
                 rate = 0.5 - effect / 2.0
             if not (0.0 < rate < 1.0 and 0.0 < rate + effect < 1.0):
                 raise InvalidValueError(
-                    f"baseline_value {rate!r} and minimum_detectable_effect {self.minimum_detectable_effect!r} give rates "
-                    "outside (0, 1)"
+                    f"baseline_value {rate!r} and minimum_detectable_effect {self.minimum_detectable_effect!r} "
+                    "give rates outside (0, 1)"
                 )
             size = sample_size_proportions(rate, rate + effect, **common)
         else:

@@ -523,6 +523,8 @@ class MetricData:
         Counts by phase: (values, frequencies of shape (n_variants, n_distinct)).
     cap : float or None
     n_covariates : int
+    first_at, last_at : datetime or None
+        Of the events, where they were read along.
     """
 
     metric: Metric
@@ -533,6 +535,8 @@ class MetricData:
     tallies: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     cap: float | None = None
     n_covariates: int = 0
+    first_at: datetime | None = None
+    last_at: datetime | None = None
 
     @classmethod
     def from_tally_rows(cls, metric: Metric, n_variants: int, rows: Sequence[Any]) -> MetricData:
@@ -720,7 +724,7 @@ def arms_from_frame(
     metric_type: MetricType | str,
     design: Mapping[str, Any],
 ) -> tuple[list[str], list[Any], int]:
-    """Return variant names (baseline first, called "baseline"), their arrays, and how many subjects are in several variants."""
+    """Return variant names ("baseline" first), their arrays, and the number of subjects in several variants."""
     for name in (variant, value, denominator, subject):
         if name is not None and name not in frame.columns:
             raise InvalidValueError(f"there is no column {name!r}; columns are {', '.join(map(repr, frame.columns))}")
@@ -953,8 +957,8 @@ def _to_variant(
         if found.ranks.disagrees_with_means:
             welch = "none" if found.ranks.welch_p_value is None else f"{found.ranks.welch_p_value:.2g}"
             notes.append(
-                f"Mann-Whitney (order, p = {found.p_value:.2g}) and Welch (means, p = {welch}) disagree: the distributions differ in "
-                "shape; decide which question matters"
+                f"Mann-Whitney (order, p = {found.p_value:.2g}) and Welch (means, p = {welch}) disagree: the "
+                "distributions differ in shape; decide which question matters"
             )
     if reduction is not None:
         notes.append(f"the covariate removed {reduction:.0%} of the variance")
@@ -1354,9 +1358,7 @@ def _warnings(
     result = list(found.notes)
     significant = found.p_value is not None and found.p_value < config.significance_level
     if significant and found.relative_effect is not None and abs(found.relative_effect) >= TWYMAN_LIFT:
-        result.append(
-            f"Twyman's law: a lift of {found.relative_effect:+.0%} is improbably large; look for a bug before celebrating"
-        )
+        result.append(f"Twyman's law: a lift of {found.relative_effect:+.0%} is improbably large; look for a bug first")
     if found.relative_reason is not None and found.reason is None:
         result.append(f"no relative interval: {found.relative_reason}")
     if config.stopping == "fixed_horizon" and found.p_value is not None:

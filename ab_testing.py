@@ -24,11 +24,13 @@ import math
 import os
 import secrets
 import threading
+import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +73,7 @@ from db import (
 )
 from stats.decision import DECISIONS
 from stats.moments import JointStatistics, MeanStatistics
-from values import check_choice, check_key, check_text, new_id, to_float, to_utc
+from values import check_choice, check_key, check_text, decode_json, new_id, to_float, to_utc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,8 +169,26 @@ class _Live:
         """Upper ends of the variants' ranges in [0, 1], without the last."""
         return np.cumsum(self.shares)[:-1]
 
+    def variant_of(self, subject: str) -> int:
+        """Return the variant index of one subject, -1 outside: `variants_of` without the cost of arrays."""
+        if self.coverage < 1.0 and hash_fraction(self.salt, COVERAGE, subject) >= self.coverage:
+            return -1
+        if self.namespace is not None and self.namespace_share < 1.0:
+            slot = hash_fraction("namespace", self.namespace.encode(), subject)
+            if not self.namespace_start <= slot < self.namespace_start + self.namespace_share:
+                return -1
+        place, edge, chosen = hash_fraction(self.salt, SPLIT, subject), 0.0, 0
+        for index, share in enumerate(self.shares):
+            if share <= 0.0:
+                continue
+            edge += share
+            chosen = index
+            if place < edge:
+                break
+        return chosen
+
     def variants_of(self, subjects: Sequence[str]) -> np.ndarray:
-        """Return variant indices, shape (n_subjects,); -1 for subjects outside the coverage or the namespace's share."""
+        """Return variant indices, shape (n_subjects,); -1 outside the coverage or the namespace's share."""
         places = _hash_fractions(self.salt, SPLIT, subjects)
         variants = np.searchsorted(self.edges, places, side="right")
         last = max(index for index, share in enumerate(self.shares) if share > 0.0)
@@ -234,6 +254,7 @@ class ABTestingFramework:
     def __init__(self, database: Database | str | None = None) -> None:
         self._database = Database.open(database)
         self._configs: dict[int, tuple[str, ExperimentConfig]] = {}
+        self._lives: dict[str, tuple[tuple[Any, ...], _Live]] = {}
         self._local = threading.local()
 
     @property
@@ -530,7 +551,7 @@ class ABTestingFramework:
         if stored is not None:
             return live.config.variants[stored]
         if not store:
-            variant = int(live.variants_of([subject])[0])
+            variant = live.variant_of(subject)
             return None if variant < 0 else live.config.variants[variant]
         with self._driver() as cursor:
             live = self._lock_live(cursor, live.uid)
@@ -538,10 +559,10 @@ class ABTestingFramework:
         return None if variant < 0 else live.config.variants[variant]
 
     def assigner(self, exp_id: str) -> Assigner:
-        """Return the rule of the present phase as an object that needs no database: for serving, and for other processes.
+        """Return the rule of the present phase as an object that needs no database, for serving.
 
-        Its answers are those `assign` gives to subjects without history; it knows nothing of stored assignments, later phases
-        or pauses, so record events with ``variant=`` when it served them.
+        Its answers are those `assign` gives to subjects without history; it knows nothing of stored
+        assignments, later phases or pauses, so record events with ``variant=`` when it served them.
         """
         with self._database.read() as session:
             live = self._find_live(session, exp_id)
@@ -574,25 +595,21 @@ class ABTestingFramework:
         return _names_of(live, variants)
 
     def _assign_one(self, cursor: Any, live: _Live, subject: str, claimed: int | None) -> tuple[int, int]:
-        """Return (variant, phase) of a subject within a write transaction, storing it if it is new; (-1, 0) if outside."""
+        """Return (variant, phase) of a subject in a write transaction, storing a new one; (-1, 0) if outside."""
         sql = self._database.sql
         where = (live.row_id, subject)
+        if live.status == "running":
+            variant = live.variant_of(subject) if claimed is None else claimed
+            if variant >= 0:
+                row = (live.row_id, subject, variant, live.phase, time.time_ns() // 1000)
+                cursor.execute(sql(_INSERT_ASSIGNMENT), row)
+                if cursor.rowcount == 1:
+                    return variant, live.phase
         cursor.execute(sql("SELECT variant, phase FROM ab_assignments WHERE experiment_id = ? AND subject = ?"), where)
         found = cursor.fetchone()
         if found is None:
             _check_running(live)
-            variant = int(live.variants_of([subject])[0]) if claimed is None else claimed
-            if variant < 0:
-                return -1, 0
-            cursor.execute(
-                sql(_INSERT_ASSIGNMENT), (live.row_id, subject, variant, live.phase, to_microseconds(to_utc()))
-            )
-            if cursor.rowcount == 1:
-                return variant, live.phase
-            cursor.execute(  # another process was first (PostgreSQL)
-                sql("SELECT variant, phase FROM ab_assignments WHERE experiment_id = ? AND subject = ?"), where
-            )
-            found = cursor.fetchone()
+            return -1, 0
         if claimed is not None and claimed != found[0]:
             cursor.execute(sql(_COUNT_CONFLICT), where)
         return int(found[0]), int(found[1])
@@ -695,7 +712,7 @@ class ABTestingFramework:
         Survives the death of the process; see `db.Database.write` for power cuts.
         """
         subject = _to_subject(user_id)
-        instant = to_microseconds(to_utc(at))
+        instant = time.time_ns() // 1000 if at is None else to_microseconds(to_utc(at))
         key = None if event_id is None else check_key(event_id, "event_id")
         row_id = self._known_id(exp_id)
         with self._driver() as cursor:
@@ -1014,11 +1031,13 @@ class ABTestingFramework:
         shares = {
             number: [float(phase.shares[name]) for name in live.config.variants] for number, phase in phases.items()
         }
-        first, last = session.execute(
-            sa.select(sa.func.min(ABSubjectRow.first_at), sa.func.max(ABSubjectRow.last_at)).where(
-                ABSubjectRow.experiment_id == live.row_id, ABSubjectRow.metric == 0
-            )
-        ).one()
+        first, last = data[0].first_at, data[0].last_at
+        if first is None:
+            first, last = session.execute(
+                sa.select(sa.func.min(ABSubjectRow.first_at), sa.func.max(ABSubjectRow.last_at)).where(
+                    ABSubjectRow.experiment_id == live.row_id, ABSubjectRow.metric == 0
+                )
+            ).one()
         analysis, new_looks = analyze_data(
             live.config,
             data,
@@ -1104,12 +1123,16 @@ class ABTestingFramework:
                     sa.func.count(),
                     sa.func.sum(rest),
                     sa.func.sum(rest * rest),
+                    sa.func.min(ABSubjectRow.first_at),
+                    sa.func.max(ABSubjectRow.last_at),
                 )
                 .where(*where)
                 .group_by(ABSubjectRow.phase, ABSubjectRow.variant)
             ).all()
             worst = 0.0
-            for phase, variant, count, total, squares in moments:
+            for phase, variant, count, total, squares, first, last in moments:
+                data.first_at = first if data.first_at is None else min(first, data.first_at)
+                data.last_at = last if data.last_at is None else max(last, data.last_at)
                 n, shift = int(count), total / count
                 deviations = max(squares - total * shift, 0.0)
                 data.means[phase, variant] = MeanStatistics(n=n, mean=origin + shift, deviations=deviations)
@@ -1243,7 +1266,8 @@ class ABTestingFramework:
     # -- reading the experiment ----------------------------------------------------------------------
 
     def _known_id(self, exp_id: str) -> int | None:
-        return next((row_id for row_id, (uid, _) in self._configs.items() if uid == exp_id), None)
+        known = self._lives.get(exp_id)
+        return None if known is None else known[1].row_id
 
     def _find_live(self, session: Session, exp_id: str) -> _Live:
         return self._to_live(session, _find_experiment(session, exp_id))
@@ -1288,21 +1312,26 @@ class ABTestingFramework:
 
     def _lock_live(self, cursor: Any, exp_id: str, row_id: int | None = None, *, exclusive: bool = False) -> _Live:
         """Read the experiment within a write transaction; on PostgreSQL its row is locked against changes."""
-        from values import decode_json
-
-        sql = self._database.sql
         lock = ""
         if self._database.dialect == "postgresql":
             lock = " FOR UPDATE OF e" if exclusive else " FOR SHARE OF e"
         statement = _READ_LIVE + ("e.uid = ?" if row_id is None else "e.id = ?") + lock
-        cursor.execute(sql(statement), (exp_id if row_id is None else row_id,))
+        cursor.execute(self._database.sql(statement), (exp_id if row_id is None else row_id,))
         found = cursor.fetchone()
         if found is None or found[1] != exp_id:
             raise NotFoundError(f"no experiment with the id {exp_id!r}; create it with create_experiment()")
-        *columns, config, shares, coverage = found
-        known = self._configs.get(columns[0])
-        design = None if known is not None and known[0] == columns[1] else decode_json(config)
-        return self._make_live(tuple(columns), design, decode_json(shares), coverage)
+        found = tuple(found)
+        known = self._lives.get(exp_id)
+        if known is not None and known[0] == found:  # nothing of status, phase, split or namespace changed
+            return known[1]
+        *columns, shares, coverage = found
+        design = None
+        if columns[0] not in self._configs:
+            cursor.execute(self._database.sql("SELECT config FROM ab_experiments WHERE id = ?"), (columns[0],))
+            design = decode_json(cursor.fetchone()[0])
+        live = self._make_live(tuple(columns), design, decode_json(shares), coverage)
+        self._lives[exp_id] = (found, live)
+        return live
 
 
 # -- public functions --------------------------------------------------------------------------------
@@ -1404,7 +1433,7 @@ def analyze_frame(
 # -- SQL of the hot paths ----------------------------------------------------------------------------
 
 _READ_LIVE = (
-    "SELECT e.id, e.uid, e.status, e.salt, e.phase, e.namespace, e.namespace_start, e.namespace_share, e.config, "
+    "SELECT e.id, e.uid, e.status, e.salt, e.phase, e.namespace, e.namespace_start, e.namespace_share, "
     "p.shares, p.coverage FROM ab_experiments e "
     "JOIN ab_phases p ON p.experiment_id = e.id AND p.number = e.phase WHERE "
 )
@@ -1426,18 +1455,25 @@ _NEW_VALUES = {
     Aggregation.SUM: "ab_subjects.total + excluded.total",
     Aggregation.ANY: "{greatest}(ab_subjects.value, excluded.value)",
     Aggregation.MAX: "{greatest}(ab_subjects.value, excluded.value)",
-    Aggregation.LAST: "CASE WHEN excluded.last_at >= ab_subjects.last_at THEN excluded.value ELSE ab_subjects.value END",
-    Aggregation.FIRST: "CASE WHEN excluded.first_at < ab_subjects.first_at THEN excluded.value ELSE ab_subjects.value END",
+    Aggregation.LAST: (
+        "CASE WHEN excluded.last_at >= ab_subjects.last_at THEN excluded.value ELSE ab_subjects.value END"
+    ),
+    Aggregation.FIRST: (
+        "CASE WHEN excluded.first_at < ab_subjects.first_at THEN excluded.value ELSE ab_subjects.value END"
+    ),
 }
 
 
+@lru_cache(maxsize=64)
 def _upsert_subject(dialect: str, aggregation: Aggregation) -> str:
     least, greatest = ("MIN", "MAX") if dialect == "sqlite" else ("LEAST", "GREATEST")
     value = _NEW_VALUES[aggregation].format(greatest=greatest)
     return (
-        "INSERT INTO ab_subjects (experiment_id, metric, subject, variant, phase, n_events, total, denominator, value, "
-        "first_at, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (experiment_id, metric, subject) DO UPDATE SET n_events = ab_subjects.n_events + excluded.n_events, "
+        # only column names and functions of our own are put in; every value is a parameter
+        "INSERT INTO ab_subjects (experiment_id, metric, subject, variant, phase, n_events, total, denominator, "  # noqa: S608
+        "value, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (experiment_id, metric, subject) DO UPDATE SET "
+        "n_events = ab_subjects.n_events + excluded.n_events, "
         "total = ab_subjects.total + excluded.total, denominator = ab_subjects.denominator + excluded.denominator, "
         f"value = {value}, first_at = {least}(ab_subjects.first_at, excluded.first_at), "
         f"last_at = {greatest}(ab_subjects.last_at, excluded.last_at)"
@@ -1658,7 +1694,7 @@ def _to_subjects(user_ids: Iterable[object]) -> list[str]:
     try:
         joined = "".join(listed)
         plain = (
-            joined.isascii() and joined.isprintable() and 0 < len(min(listed, key=len)) and max(map(len, listed)) < 256
+            joined.isascii() and joined.isprintable() and len(min(listed, key=len)) > 0 and max(map(len, listed)) < 256
         )
     except TypeError:
         plain = False

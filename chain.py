@@ -32,6 +32,7 @@ from db import (
     ABExperimentRow,
     Database,
     ModelRow,
+    ModelTagRow,
     ModelVersionRow,
     MonitoredModelRow,
     NotFoundError,
@@ -49,6 +50,7 @@ __all__ = [
     "Link",
     "create_test_between_versions",
     "deleted_version_ids",
+    "has_example_data",
     "import_mlflow_store",
     "links_of_run",
     "links_of_test",
@@ -314,6 +316,18 @@ def deleted_version_ids(database: Database, *, limit: int = 500) -> list[str]:
             .limit(limit)
         )
         return [uid for (uid,) in rows]
+
+
+def has_example_data(database: Database) -> bool:
+    """Return whether the example data is loaded: a version that it registered is there."""
+    with database.read() as session:
+        found = (
+            session.query(ModelTagRow.version_id)
+            .join(ModelVersionRow, ModelVersionRow.id == ModelTagRow.version_id)
+            .filter(ModelTagRow.key == "example", ModelTagRow.value == "true", ModelVersionRow.deleted_at.is_(None))
+            .first()
+        )
+        return found is not None
 
 
 # -- what is tied to what ----------------------------------------------------------------------------

@@ -22,3 +22,5 @@ for name, tab in zip(MODULES, st.tabs(ui.TABS, key="tab", on_change=ui.tab_chang
     if tab.open:
         with tab:
             importlib.import_module(f"dashboard.{name}").render(app)
+
+ui.footer(app)

@@ -33,7 +33,7 @@ def fill(folder: Path, n_subjects: int) -> tuple[Any, str]:
 
 @benchmark.floor("sqlite3, bare GROUP BY")
 def sqlite_group_by(folder: Path, n_subjects: int) -> Callable[[], int]:
-    """Sums by variant over the same table."""
+    """Take sums by variant over the same table."""
     import sqlite3
 
     fill(folder, n_subjects)
@@ -47,7 +47,7 @@ def sqlite_group_by(folder: Path, n_subjects: int) -> Callable[[], int]:
 
 @benchmark.ours("rows into pandas, then Welch")
 def rows_into_pandas(folder: Path, n_subjects: int) -> Callable[[], int]:
-    """What a notebook does without sufficient statistics."""
+    """Do what a notebook does without sufficient statistics."""
     import sqlite3
 
     import pandas as pd
@@ -66,6 +66,6 @@ def rows_into_pandas(folder: Path, n_subjects: int) -> Callable[[], int]:
 
 @benchmark.ours()
 def ours(folder: Path, n_subjects: int) -> Callable[[], int]:
-    """The whole analysis, with the test of the split, intervals and the verdict."""
+    """Run the whole analysis, with the test of the split, intervals and the verdict."""
     tests, exp_id = fill(folder, n_subjects)
     return lambda: sum(tests.analyze_experiment(exp_id, record_look=False).n_subjects.values())

@@ -56,7 +56,7 @@ def _tests(folder: Path) -> tuple[object, str]:
 
 @benchmark.ours("ModelDesk, Assigner.variant per call")
 def one_by_one(folder: Path, n: int) -> Callable[[], int]:
-    """The rule of the present phase, without a database."""
+    """Apply the rule of the present phase, without a database."""
     tests, exp_id = _tests(folder)
     users = [f"user-{index}" for index in range(n)]
     assigner = tests.assigner(exp_id)  # type: ignore[attr-defined]

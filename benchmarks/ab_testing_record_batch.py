@@ -38,12 +38,13 @@ def sqlite_bare(folder: Path, n_events: int) -> Callable[[], int]:
             [(user,) for user in users],
         )
         connection.executemany(
-            "INSERT INTO ab_events (experiment_id, metric, subject, value, denominator, at) VALUES (1, 0, ?, 1.0, 1.0, 0)",
+            "INSERT INTO ab_events (experiment_id, metric, subject, value, denominator, at) "
+            "VALUES (1, 0, ?, 1.0, 1.0, 0)",
             [(user,) for user in users],
         )
         connection.executemany(
-            "INSERT INTO ab_subjects (experiment_id, metric, subject, variant, phase, n_events, total, denominator, value, "
-            "first_at, last_at) VALUES (1, 0, ?, 0, 1, 1, 1.0, 1.0, 1.0, 0, 0)",
+            "INSERT INTO ab_subjects (experiment_id, metric, subject, variant, phase, n_events, total, denominator, "
+            "value, first_at, last_at) VALUES (1, 0, ?, 0, 1, 1, 1.0, 1.0, 1.0, 0, 0)",
             [(user,) for user in users],
         )
         connection.execute("COMMIT")

@@ -1,7 +1,7 @@
 """Judge ten thousand logged points, against the control chart people write with pandas' rolling windows.
 
-The naive version reads the same points and, for each, takes mean and deviation of the thirty before it and the slope over
-them: limits that follow the drift they should find.
+The naive version reads the same points and, for each, takes mean and deviation of the thirty before it and the slope
+over them: limits that follow the drift they should find.
 """
 
 from __future__ import annotations

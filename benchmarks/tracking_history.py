@@ -36,7 +36,7 @@ def mlflow(folder: Path, n_points: int) -> Callable[[], int]:
     return run
 
 
-@benchmark.peer("Trackio", install=["trackio"])
+@benchmark.peer("Trackio", install=["pandas", "trackio"])
 def trackio(folder: Path, n_points: int) -> Callable[[], int]:
     """Read with its storage class, as its own dashboard does."""
     import os

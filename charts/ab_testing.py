@@ -50,7 +50,7 @@ __all__ = [
 
 
 def forest_rows(analysis: ExperimentAnalysis, *, relative: bool = True) -> list[dict[str, Any]]:
-    """Return what the forest plot draws: label, estimate, lower, upper (None where open) and verdict of each comparison.
+    """Return what the forest plot draws: label, estimate, lower, upper and verdict of each comparison.
 
     A comparison without an estimate is left out. An end that is open or not computable is None.
     """
@@ -208,7 +208,7 @@ def plot_looks(analysis: ExperimentAnalysis) -> go.Figure:
 
 
 def plot_distribution(frame: pd.DataFrame, *, metric: str = "value") -> go.Figure:
-    """Draw the share of subjects per bin, one outline per variant; ``frame`` is from `ABTestingFramework.distribution`."""
+    """Draw the share of subjects per bin by variant; ``frame`` is from `ABTestingFramework.distribution`."""
     title = f"Distribution of {shorten_label(metric)} by variant"
     if len(frame) == 0:
         return empty_figure(title, "No subject has a value yet.")
@@ -279,8 +279,10 @@ def plot_simulation(estimates: Sequence[float], effect: float) -> go.Figure:
 
 
 _STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b2430;background:#fff}"
-    "table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #e6eaef;padding:.3rem .6rem;text-align:left}"
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
+    "color:#1b2430;background:#fff}"
+    "table{border-collapse:collapse;width:100%}"
+    "td,th{border-bottom:1px solid #e6eaef;padding:.3rem .6rem;text-align:left}"
     ".verdict{border-left:4px solid #2f78d6;padding:.5rem 1rem;background:#f6f8fa}"
 )
 
@@ -303,11 +305,13 @@ def report_html(analysis: ExperimentAnalysis, points: Sequence[DailyPoint] = ())
     split = "not tested" if analysis.srm_p_value is None else f"p = {analysis.srm_p_value:.3g}"
     name = html.escape(analysis.name)
     return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{name}</title><style>{_STYLE}</style></head>"
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{name}</title>"
+        f"<style>{_STYLE}</style></head>"
         f"<body><h1>{name}</h1><p class='verdict'><strong>{html.escape(analysis.decision.replace('_', ' '))}</strong>: "
         f"{html.escape(analysis.recommendation)}</p>"
         f"<p>Analysed {analysis.analyzed_at:%Y-%m-%d %H:%M} UTC; stopping rule {html.escape(analysis.stopping.rule)}; "
         f"{len({look.number for look in analysis.looks})} looks; test of the split: {split}.</p>"
-        f"<table><thead><tr><th>Variant</th><th>Assigned</th><th>With data</th></tr></thead><tbody>{assigned}</tbody></table>"
+        f"<table><thead><tr><th>Variant</th><th>Assigned</th><th>With data</th></tr></thead>"
+        f"<tbody>{assigned}</tbody></table>"
         f"{analysis._repr_html_()}{drawn}</body></html>"
     )

@@ -186,19 +186,24 @@ def _downloads(app: ui.App, view: TestView) -> None:
 
 
 def _draw_results(app: ui.App, view: TestView) -> None:
+    left = {"Metric", "Role", "Variant", "Test", "Notes"}
+    one_look = "Right for one planned look; the verdict uses an interval that stays right over all looks"
+    config: dict[str, Any] = {
+        name: st.column_config.TextColumn(alignment="right", help=one_look if "interval" in name else None)
+        for name in view.results.columns
+        if name not in left
+    }
+    config |= {
+        "Metric": st.column_config.TextColumn(width="small"),
+        "n": st.column_config.TextColumn(help="Subjects of baseline / treatment", alignment="right"),
+        "Chance to be better": st.column_config.TextColumn(
+            help="Bayesian, with flat priors; beside the verdict", alignment="right"
+        ),
+        "Notes": st.column_config.TextColumn(width="large"),
+    }
     st.dataframe(
-        view.results, hide_index=True, key=f"{TAB}.results", alt="Results by metric and treatment",
-        column_config={
-            "Metric": st.column_config.TextColumn(width="small"),
-            "n": st.column_config.TextColumn(help="Subjects of baseline / treatment", alignment="right"),
-            **{
-                name: st.column_config.TextColumn(alignment="right")
-                for name in view.results.columns
-                if name in {"Baseline", "Treatment", "Difference", "Lift", "p", "p adjusted"} or "interval" in name
-            },
-            "Chance to be better": st.column_config.TextColumn(alignment="right", help="Bayesian, with flat priors; beside the verdict"),
-            "Notes": st.column_config.TextColumn(width="large"),
-        },
+        view.results, hide_index=True, key=f"{TAB}.results", column_config=config,
+        alt="Results by metric and treatment",
     )  # fmt: skip
     scale = st.segmented_control(
         "Scale", SCALES, required=True, **ui.in_url(f"{TAB}.scale", default=SCALES[0], options=SCALES)

@@ -251,8 +251,10 @@ def list_frame(testing: ABTestingFramework, tests: Sequence[Experiment], now: da
                 # Nobody has looked yet, so that no result is shown here; a broken split is not a result.
                 row["Verdict"] = DECISION_TEXT["invalid"] if analysis.status == "invalid" else "not looked at yet"
         rows.append(row)
-    columns = ["Test", "Status", "Baseline", "Treatment", "Metric", "Subjects", "Days", "Effect", "Lift",
-               "Verdict", "Seen (UTC)"]  # fmt: skip
+    columns = [
+        "Test", "Status", "Verdict", "Subjects", "Days", "Effect", "Lift", "Metric", "Baseline", "Treatment",
+        "Seen (UTC)",
+    ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns)
     frame["Lift"] = frame["Lift"].astype("float64")
     frame["Days"] = frame["Days"].astype("float64")
@@ -393,7 +395,7 @@ def results_frame(comparisons: Sequence[VariantComparison], analysis: Experiment
         rows.append(
             [
                 item.metric if item.segment is None else f"{item.metric}, {item.segment}",
-                item.role if item.guardrail_status is None else f"{item.role}: {item.guardrail_status}",
+                _role_text(item),
                 item.variant,
                 f"{item.n_baseline:,} / {item.n_treatment:,}",
                 number(item.baseline),
@@ -413,6 +415,14 @@ def results_frame(comparisons: Sequence[VariantComparison], analysis: Experiment
     if (frame["p"] == frame["p adjusted"]).all():
         frame = frame.drop(columns="p adjusted")
     return frame
+
+
+def _role_text(item: VariantComparison) -> str:
+    """Return the part a metric plays, with the state of a guardrail; one without data is not safe."""
+    if item.guardrail_status is None:
+        return item.role
+    has_data = min(item.n_baseline, item.n_treatment) > 0
+    return f"{item.role}: {item.guardrail_status if has_data else 'no data'}"
 
 
 def points_text(value: float | None) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import streamlit as st
 
+import chain
 from dashboard import access, formats
 from db import Database, ModelDeskError
 from values import new_id
@@ -48,6 +49,7 @@ __all__ = [
     "errors",
     "facts",
     "flash",
+    "footer",
     "header",
     "in_url",
     "jump",
@@ -251,7 +253,10 @@ def _status(app: App) -> None:
 
 
 def _store_name(database: Database) -> str:
-    return str(database.path) if database.path is not None else database.url
+    if database.path is None:
+        return database.url
+    home = Path.home()
+    return f"~/{database.path.relative_to(home)}" if database.path.is_relative_to(home) else str(database.path)
 
 
 def _last_change(database: Database) -> datetime | None:
@@ -625,20 +630,19 @@ def flash(text: str) -> None:
     st.session_state.setdefault(_FLASH, []).append(text)
 
 
-def act(app: App, where: str, function: Callable[[], T], done: str | Callable[[T], str]) -> bool:
+def act(app: App, where: str, function: Callable[[], T], done: str | Callable[[T], str]) -> None:
     """Run a change for someone who may make it; say what was done, or what went wrong.
 
     After it worked the open dialog is closed and the page is drawn again at once: nothing behind this call is run.
-    Otherwise the answer is False.
     """
     if not app.can_edit:
         st.error("Viewers cannot change anything. Ask an editor.", icon=":material/lock:")
-        return False
+        return
     try:
         result = function()
     except (ModelDeskError, ValueError) as error:
         show_error(error, where)
-        return False
+        return
     flash(done if isinstance(done, str) else done(result))
     close_dialog()
     st.rerun()
@@ -692,8 +696,10 @@ def empty_state(app: App, what: str, snippet: str, key: str) -> None:
         )
 
 
-def example_controls(app: App) -> None:
-    """Draw, at the foot of the page, the button that removes the example data."""
+def footer(app: App) -> None:
+    """Draw, at the foot of the page, the button that removes the example data, while there is any."""
+    if not chain.has_example_data(app.database):
+        return
     st.button(
         "Remove example data",
         key="ui.remove_examples",

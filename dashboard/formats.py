@@ -147,12 +147,15 @@ def column_format(values: Iterable[float | None]) -> str:
         return "%.3g"
     if all(float(v).is_integer() for v in finite):
         return "localized"
-    typical = finite[len(finite) // 2]
+    typical = finite[(len(finite) - 1) // 4]  # the smaller values of a column need their digits most
     if finite[-1] >= 10_000:
         return "localized"
     if typical < 1e-3 or finite[-1] / finite[0] > 1e6:
         return "%.3g"
-    return f"%.{max(0, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(typical)))}f"
+    decimals = max(0, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(typical)))
+    while decimals > SIGNIFICANT_DIGITS and all(round(v, decimals - 1) == v for v in finite):
+        decimals -= 1  # learning rates: 0.010 and 0.001, not 0.01000 and 0.00100
+    return f"%.{decimals}f"
 
 
 # -- time --------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def rule_words(rule: AlertRule) -> str:
     options, about = rule.options, rule.subject or "any"
     days = f"in {formats.number(options['lookback_days'])} days" if "lookback_days" in options else ""
     if rule.kind == "metric_threshold":
-        limits = [f"{word} {formats.number(options[word])}" for word in ("above", "below") if word in options]
+        limits = [f"{word} {formats.value_text(options[word])}" for word in ("above", "below") if word in options]
         return f"{about} {' or '.join(limits)}"
     if rule.kind == "control_chart":
         return f"{about} metric out of control {days}".replace("any metric", "a metric")

@@ -169,16 +169,22 @@ def _name_boxes(app: ui.App, name: str, version: str, key: str) -> tuple[str, st
     left, right = st.columns(2)
     known = [model.name for model in app.registry.list_models()]
     with left:
-        chosen = st.selectbox(
-            "Model", known, index=None, accept_new_options=True, key=f"{TAB}.{key}.model",
-            placeholder="Choose one, or type a name",
-        )  # fmt: skip
+        chosen = _choose_or_type("Model", known, "churn", f"{TAB}.{key}.model")
     with right:
         versions = [v.version for v in app.registry.list_versions(chosen)] if chosen in known else []
-        number = st.selectbox(
-            "Version", versions, index=None, accept_new_options=True, key=f"{TAB}.{key}.version", placeholder="1.0.0"
-        )
+        number = _choose_or_type("Version", versions, "1.0.0", f"{TAB}.{key}.version")
     return chosen or "", number or ""
+
+
+def _choose_or_type(label: str, options: list[str], example: str, key: str, *, first: bool = False) -> str:
+    """Draw a box for one of the known names or a new one; plain text while none is known. Return what it holds."""
+    if not options:
+        return st.text_input(label, placeholder=example, key=f"{key}.text") or ""
+    chosen = st.selectbox(
+        label, options, index=0 if first else None, accept_new_options=True, key=key,
+        placeholder="Choose one, or type a name",
+    )  # fmt: skip
+    return chosen or ""
 
 
 @st.dialog("Log a value", on_dismiss=ui.close_dialog)
@@ -186,10 +192,7 @@ def _log_dialog(app: ui.App, model: str, version: str) -> None:
     with ui.errors("log a value"):
         name, version = _name_boxes(app, model, version, "log")
         known = _metrics_of(app, name, version)
-        metric = st.selectbox(
-            "Metric", known, index=0 if known else None, accept_new_options=True, key=f"{TAB}.log.metric",
-            placeholder="accuracy",
-        )  # fmt: skip
+        metric = _choose_or_type("Metric", known, "accuracy", f"{TAB}.log.metric", first=True)
         left, right = st.columns(2)
         with left:
             value = st.number_input("Value", value=None, format="%g", key=f"{TAB}.log.value", step=0.01)

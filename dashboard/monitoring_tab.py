@@ -16,6 +16,7 @@ import streamlit as st
 import chain
 from dashboard import components as ui
 from dashboard import formats
+from dashboard.ab_testing_tab import p_text
 from db import NotFoundError, StateError
 
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ def features_frame(features: Sequence[FeatureDrift]) -> pd.DataFrame:
             "PSI": f.psi,
             "Threshold": f.psi_threshold,
             "Distance": f.ks_statistic if f.ks_statistic is not None else f.l_infinity,
-            "p": f.p_adjusted if f.p_adjusted is not None else f.p_value,
+            "p": p_text(f.p_adjusted if f.p_adjusted is not None else f.p_value),
             "Rows": f.n_current,
             "Missing": None if f.null_share_current is None else 100 * f.null_share_current,
             "Reason": f.reason,
@@ -337,7 +338,7 @@ def features_frame(features: Sequence[FeatureDrift]) -> pd.DataFrame:
     columns = ["Feature", "Verdict", "Reference", "Current", "PSI", "Threshold", "Distance", "p", "Rows", "Missing",
                "Reason"]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns)
-    for column in ("PSI", "Threshold", "Distance", "p", "Missing"):
+    for column in ("PSI", "Threshold", "Distance", "Missing"):
         frame[column] = frame[column].astype("float64")
     return frame
 
@@ -578,8 +579,8 @@ def _draw_features(app: ui.App, view: MonitoringView, choices: Choices) -> None:
         "Distance": st.column_config.NumberColumn(
             format="%.3f", help="Kolmogorov-Smirnov distance for numbers, largest change of a share for categories"
         ),
-        "p": st.column_config.NumberColumn(
-            format="%.2g", help="Of the test of the same distribution, adjusted for the number of features"
+        "p": st.column_config.TextColumn(
+            alignment="right", help="Of the test of the same distribution, adjusted for the number of features"
         ),
         "Rows": st.column_config.NumberColumn(format="localized"),
         "Missing": st.column_config.NumberColumn(format="%.1f %%", help="Share of rows without a value"),

@@ -193,7 +193,8 @@ def _frame(registry: ModelRegistryManager, rows: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     metrics = [column for column in rows.columns if column.startswith("metrics.")]
-    metrics.sort(key=lambda column: -int(rows[column].count()))
+    known = {str(column): int(count) for column, count in rows.count().items()}
+    metrics.sort(key=lambda column: -known[column])
     data: dict[str, Any] = {
         "Model": rows["name"].astype(str),
         "Version": rows["version"].astype(str),

@@ -5,8 +5,8 @@ Two kinds of classifier are trained in several configurations, every run is logg
 each kind becomes a version, an A/B test on scans that neither has seen decides which one is promoted, and monitoring
 watches the winner until the scanner slips by one pixel.
 
-Nothing is made up: every number comes from a model that was fitted and a scan that was read. Only the dates are
-chosen, so that the story ends today.
+Nothing is made up: every number comes from a model that was fitted and a scan that was read. Only the dates on which
+the scans came in are chosen, so that the story ends today.
 
     >>> from db import Database
     >>> story = load_example_data(Database("sqlite://"))
@@ -196,7 +196,7 @@ def _log_loss(model: Any, scans: Scans) -> float:
 
 
 def train_candidates(
-    tracking: ExperimentTracking, training: Scans, validation: Scans, *, began: datetime, say: Say = print
+    tracking: ExperimentTracking, training: Scans, validation: Scans, *, say: Say = print
 ) -> list[Candidate]:
     """Fit every configuration step by step, and log after each step how well it reads.
 
@@ -204,8 +204,6 @@ def train_candidates(
     ----------
     tracking : ExperimentTracking
     training, validation : Scans
-    began : datetime
-        When the first run logged its first step; the others follow every half hour.
     say : callable
         Told one sentence a run.
 
@@ -215,9 +213,8 @@ def train_candidates(
         In the order of training.
     """
     candidates = []
-    for number, (name, kind, params) in enumerate(CONFIGURATIONS):
+    for name, kind, params in CONFIGURATIONS:
         model = _make_model(kind, params)
-        at = began + timedelta(minutes=30 * number)
         run_id = tracking.start_run(MODEL, name, params={"kind": kind, **params}, tags={EXAMPLE_TAG: "true"})
         shares = np.array_split(np.arange(len(training)), STEPS)
         for step in range(STEPS):
@@ -228,7 +225,7 @@ def train_candidates(
                 "training_accuracy": _accuracy(model, training),
                 "log_loss": _log_loss(model, validation),
             }
-            tracking.log_metrics(run_id, metrics, step=step, at=at + timedelta(seconds=20 * step))
+            tracking.log_metrics(run_id, metrics, step=step)
         tracking.log_artifact(run_id, model, name="model", kind="model")
         tracking.end_run(run_id)
         candidate = Candidate(
@@ -487,7 +484,7 @@ def tell(database: Database, say: Say = print, *, now: datetime | None = None) -
     # In this story networks stop after 15 passes, long before they converge: that is what their curves show.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="sklearn")
-        candidates = train_candidates(tracking, training, validation, began=launch - timedelta(days=21), say=say)
+        candidates = train_candidates(tracking, training, validation, say=say)
     baseline, treatment = best_of_kind(candidates, "naive Bayes"), best_of_kind(candidates, "network")
 
     versions = _free_versions(registry)
@@ -583,7 +580,7 @@ def _delete(database: Database, statement: str, *values: str) -> None:
 
 
 def _example_runs(tracking: ExperimentTracking) -> list[str]:
-    """Runs of the story; none if there is no such experiment."""
+    """Return the runs of the story; none if there is no such experiment."""
     try:
         found = tracking.search_runs(f"tags.{EXAMPLE_TAG} = 'true'", experiment=MODEL)
     except NotFoundError:

@@ -522,6 +522,10 @@ class AlertVerbs(MonitoringBase):
 
     # -- private -------------------------------------------------------------------------------------
 
+    def _noticed(self, name: str, version: str) -> None:
+        if self._worker is not None:
+            self._worker.notice(name, version)
+
     def _deliver(self, number: int, now: datetime) -> bool:
         """Claim and send one message; False when another process has it."""
         with self._database.write(durable=False) as session:

@@ -18,6 +18,9 @@ class MonitoringBase:
 
     _database: Database
 
+    def _noticed(self, name: str, version: str) -> None:
+        """Tell whoever evaluates alerts that data of a version arrived; returns at once."""
+
     def _ensure_monitored(self, cursor: Any, name: str, version: str) -> int:
         """Return the id of a monitored version, making it and linking it to the registry where that is missing."""
         sql = self._database.sql

@@ -4,9 +4,9 @@
     >>> list(batches)
     [('churn', '1.0.0', 'accuracy', '')]
 
-A *series key* is (name, version, metric, segment). Points are read into five columns, in the form in which they are stored:
-microseconds since 1970, tie, value, prediction count, event id. The tie is a random number that tells apart points of one
-instant.
+A *series key* is (name, version, metric, segment). Points are read into five columns, in the form in which they are
+stored: microseconds since 1970, tie, value, prediction count, event id. The tie is a random number that tells apart
+points of one instant.
 """
 
 from __future__ import annotations

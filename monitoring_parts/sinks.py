@@ -5,7 +5,7 @@
     >>> check_sink_url("http://169.254.169.254/latest", trusted=False)
     Traceback (most recent call last):
     ...
-    values.InvalidValueError: the sink's host 169.254.169.254 is not a public address; only an operator may add it in code
+    values.InvalidValueError: the sink's host 169.254.169.254 is not public; only an operator may add it in code
 
 Vocabulary: a sink is *trusted* when an operator added it in code; any address goes. Otherwise (added through the
 dashboard) only public addresses are called, and redirects are never followed. Addresses are looked up again before
@@ -170,7 +170,7 @@ def _check_host(host: str, *, resolve: bool) -> None:
         lowered = name.lower()
         if lowered == "localhost" or lowered.endswith((".localhost", ".local", ".internal", ".localdomain")):
             raise InvalidValueError(
-                f"the sink's host {name} is not a public address; only an operator may add it in code"
+                f"the sink's host {name} is not public; only an operator may add it in code"
             ) from None
         # 2130706433, 0x7f000001 and 127.1 are addresses to the system's resolver.
         if all(part.isdigit() or part.lower().startswith("0x") for part in name.split(".") if part):
@@ -185,6 +185,4 @@ def _check_host(host: str, *, resolve: bool) -> None:
         address = ipaddress.ip_address(text)
         mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
         if not address.is_global or address.is_multicast or (mapped is not None and not mapped.is_global):
-            raise InvalidValueError(
-                f"the sink's host {name} is not a public address; only an operator may add it in code"
-            )
+            raise InvalidValueError(f"the sink's host {name} is not public; only an operator may add it in code")

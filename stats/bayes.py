@@ -171,10 +171,13 @@ def compare_normal(
         raise ValueError(f"standard_error must be positive and finite, got {standard_error!r}")
     if not prior_variance > 0.0:
         raise ValueError(f"prior_variance must be positive, got {prior_variance!r}")
-    precision = 1.0 / standard_error**2
     prior = 0.0 if math.isinf(prior_variance) else 1.0 / prior_variance
-    mean = (effect * precision + prior_mean * prior) / (precision + prior)
-    sd = 1.0 / math.sqrt(precision + prior)
+    if prior == 0.0:  # the data alone; their precision may be too large for a float
+        mean, sd = effect, standard_error
+    else:
+        precision = 1.0 / standard_error**2
+        mean = (effect * precision + prior_mean * prior) / (precision + prior)
+        sd = 1.0 / math.sqrt(precision + prior)
     z = mean / sd
     reach = float(special.ndtri(1.0 - alpha / 2.0)) * sd
     name = "normal, flat prior" if prior == 0.0 else f"normal, prior N({prior_mean:g}, {prior_variance:g})"

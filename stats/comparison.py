@@ -123,9 +123,17 @@ class Comparison:
     ranks: RankSummary | None = None
 
 
+LARGEST_P_VALUE = 1.0 - 2.0**-53  # the largest 64-bit float below 1
+
+
 def _normal_score(p_value: float, sign: float, alternative: Alternative) -> float:
-    """Return z with the same p-value: what sequential boundaries, which are normal, are compared with."""
+    """Return z with the same p-value: what sequential boundaries, which are normal, are compared with.
+
+    A one-sided p-value that rounds to 1 says only that z lies beyond 8.2 on the other side; 8.2 is returned.
+    """
     from scipy import special
+
+    p_value = min(p_value, LARGEST_P_VALUE)
 
     if alternative == "two-sided":
         return math.copysign(-float(special.ndtri(p_value / 2.0)), sign)
@@ -187,18 +195,20 @@ def stratified_effect(
     total = sum(a.n + b.n for a, b in usable)
     if not usable:
         return None
-    first = second = v1 = v2 = denominator = 0.0
+    first = second = v1 = v2 = 0.0
+    parts: list[tuple[float, int]] = []
     for a, b in usable:
         weight = (a.n + b.n) / total
         first += weight * a.mean
         second += weight * b.mean
         for arm in (a, b):
-            denominator += (weight * weight * arm.variance / arm.n) ** 2 / (arm.n - 1)
+            parts.append((weight * weight * arm.variance / arm.n, arm.n))
         v1 += weight * weight * a.variance / a.n
         v2 += weight * weight * b.variance / b.n
     if not v1 + v2 > 0.0:
         return None
-    df = (v1 + v2) ** 2 / denominator if denominator > 0.0 else math.inf
+    # Shares of the variance are squared, not variances: their fourth powers would overflow from 1e77 on.
+    df = 1.0 / sum((part / (v1 + v2)) ** 2 / (n - 1) for part, n in parts)
     return second - first, math.sqrt(v1 + v2), df, first, second, math.sqrt(v1), math.sqrt(v2)
 
 

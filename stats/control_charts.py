@@ -54,7 +54,7 @@ SHEWHART_TAIL = 0.00135  # P(Z > 3), rounded as usual: the tail that the widened
 EWMA_LAMBDA = 0.2  # weight of the newest point
 EWMA_LIMIT = 2.86  # sigmas of the EWMA; average run length 371 in control at lambda .2
 CUSUM_REFERENCE = 0.5  # k, sigmas: half of the shift to be found soonest (one sigma)
-CUSUM_DECISION = 4.77  # h, sigmas; two-sided average run length 370 in control at k .5
+CUSUM_DECISION = 4.77  # h, sigmas; two-sided average run length 369 in control at k .5
 
 RULE_NAMES: dict[str, str] = {
     "1": "one point beyond 3 sigma",
@@ -421,8 +421,8 @@ def runs_rules(
 
     Notes
     -----
-    "Beyond" is strict: a point exactly on a limit is inside it; a point on the centre is on neither side. In rules 5 and
-    6 the newest point itself must lie beyond the line. Six points steadily rising are five rises.
+    "Beyond" is strict: a point exactly on a limit is inside it; a point on the centre is on neither side. In rules 5
+    and 6 the newest point itself must lie beyond the line. Six points steadily rising are five rises.
 
     References
     ----------

@@ -4,8 +4,9 @@ The order is fixed: a broken test has no verdict; a test that is not finished go
 early;
 then futility; then the planned end, where an effect may be wanted, harmful, real but too small, or not shown.
 
-    >>> verdict = decide(Evidence(metric="accuracy", variant="treatment", effect=0.02, ci_lower=0.01, ci_upper=0.03, p_value=1e-4,
-    ...                           significant=True, finished=True, n_now=1000, n_needed=1000))
+    >>> verdict = decide(Evidence(metric="accuracy", variant="treatment", effect=0.02, ci_lower=0.01,
+    ...                           ci_upper=0.03, p_value=1e-4, significant=True,
+    ...                           finished=True, n_now=1000, n_needed=1000))
     >>> verdict.decision
     'ship'
 """
@@ -347,7 +348,10 @@ def decide(evidence: Evidence) -> Verdict:
     if e.futile and not e.finished:
         chance = "" if e.success_chance is None else f" ({e.success_chance:.0%})"
         planned = "" if e.mde is None else f" of {format_number(e.mde, e.unit)}"
-        text = f"Stop: even if the planned effect{planned} were true, success by the end is unlikely{chance}; so far {finding}."
+        text = (
+            f"Stop: even if the planned effect{planned} were true, success by the end is unlikely{chance}; "
+            f"so far {finding}."
+        )
         return Verdict(decision="stop_futile", recommendation=text)
     if not e.finished and e.running:
         text = (
@@ -405,7 +409,8 @@ def _finding(e: Evidence) -> str:
     )
     note = "; the test of ranks and the test of means disagree, so read both" if e.means_disagree else ""
     return (
-        f"by ranks the distributions of {e.metric} differ with {p}{chance}; its mean is {size} {word} ({interval}{lift}){note}"
+        f"by ranks the distributions of {e.metric} differ with {p}{chance}; "
+        f"its mean is {size} {word} ({interval}{lift}){note}"
         if (e.significant)
         else f"by ranks {p}{chance}; the mean of {e.metric} is {size} {word} ({interval}{lift}){note}"
     )

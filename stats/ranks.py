@@ -121,11 +121,14 @@ def tally(
     span = float(high) - float(low)
     if span <= min(_MAX_BIN_RANGE, 4.0 * (first.size + second.size) + 1024.0) and abs(float(low)) < 2**52:
         # unsafe casting is checked right after: it is the cheapest test of "all whole numbers"
-        left, right = (first - low).astype(np.int64), (second - low).astype(np.int64)
-        whole = first.dtype.kind in "iu" or (float(low).is_integer() and _equals(left, first - low))
-        if whole and (second.dtype.kind in "iu" or _equals(right, second - low)):
-            size = int(span) + 1
+        plain = first.dtype.kind in "iu" and second.dtype.kind in "iu"
+        offset = low if low < 0 or low > span else low - low  # small counts are their own positions: no copy
+        left, right = (arm if plain and offset == 0 else (arm - offset).astype(np.int64) for arm in (first, second))
+        whole = plain or (float(low).is_integer() and _equals(left, first - offset) and _equals(right, second - offset))
+        if whole:
+            size = int(float(high) - float(offset)) + 1
             a, b = np.bincount(left, minlength=size), np.bincount(right, minlength=size)
+            low = offset
             kept = np.flatnonzero(a + b)
             return Tallies(kept.astype(np.float64) + float(low), a[kept].astype(np.int64), b[kept].astype(np.int64))
     pooled = np.concatenate([first, second]).astype(np.float64, copy=False)

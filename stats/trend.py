@@ -20,6 +20,8 @@ from scipy.special import ndtr, stdtr
 
 __all__ = ["LinearTrend", "MannKendall", "Pettitt", "lag1_autocorrelation", "linear_trend", "mann_kendall", "pettitt"]
 
+from stats.means import P_VALUE_FLOOR
+
 FloatArray = npt.NDArray[np.float64]
 
 _PAIR_BLOCK = 256  # rows of the pair matrix held at once
@@ -156,9 +158,9 @@ def linear_trend(x: Sequence[float] | FloatArray, y: Sequence[float] | FloatArra
         intercept_se = residual_sd * math.sqrt(1.0 / n + x_mean**2 / sxx)
         if slope_se > 0.0:
             t = slope / slope_se
-            p_value = float(2.0 * stdtr(n - 2, -abs(t)))
+            p_value = max(P_VALUE_FLOOR, float(2.0 * stdtr(n - 2, -abs(t))))
         elif slope != 0.0:
-            p_value = 0.0  # every point lies on a line that is not flat
+            p_value = P_VALUE_FLOOR  # every point lies on a line that is not flat
     return LinearTrend(
         slope=slope,
         intercept=intercept,
@@ -224,7 +226,7 @@ def mann_kendall(x: Sequence[float] | FloatArray, times: Sequence[float] | Float
     z = p_value = None
     if variance > 0.0:
         z = (s - int(np.sign(s))) / math.sqrt(variance)
-        p_value = float(2.0 * ndtr(-abs(z)))
+        p_value = max(P_VALUE_FLOOR, float(2.0 * ndtr(-abs(z))))
     every = np.concatenate(slopes)
     return MannKendall(
         s=s,
@@ -274,7 +276,7 @@ def pettitt(x: Sequence[float] | FloatArray) -> Pettitt:
     u = 2.0 * np.cumsum(rank) - np.arange(1, n + 1) * (n + 1.0)
     k = int(np.argmax(np.abs(u[:-1])))
     largest = abs(float(u[k]))
-    p_value = min(1.0, 2.0 * math.exp(-6.0 * largest**2 / (n**3 + n**2)))
+    p_value = min(1.0, max(P_VALUE_FLOOR, 2.0 * math.exp(-6.0 * largest**2 / (n**3 + n**2))))
     return Pettitt(u=round(largest), k=k + 1, p_value=p_value, n=n)
 
 
@@ -299,10 +301,11 @@ def lag1_autocorrelation(x: Sequence[float] | FloatArray) -> float | None:
     if values.size < 3:
         return None
     d = values - values.mean()
-    total = float(d @ d)
-    if total <= 1e-30 * max(1.0, float(np.abs(values).max()) ** 2) * values.size:
+    scale = float(np.abs(d).max())  # the ratio has no unit; dividing first keeps the squares finite
+    if scale == 0.0 or scale <= 1e-15 * float(np.abs(values).max()):
         return None
-    return float(d[:-1] @ d[1:]) / total
+    d = d / scale
+    return float(d[:-1] @ d[1:]) / float(d @ d)
 
 
 def _checked(x: Sequence[float] | FloatArray, field: str) -> FloatArray:

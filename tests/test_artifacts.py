@@ -61,9 +61,7 @@ def name_blobs(session, blobs: list[StoredBlob], version: str = "1.0.0") -> None
     session.add(row)
     session.flush()
     for index, blob in enumerate(blobs):
-        session.add(
-            ModelFileRow(version_id=row.id, path=f"f{index}", sha256=blob.sha256, size_bytes=blob.size_bytes)
-        )
+        session.add(ModelFileRow(version_id=row.id, path=f"f{index}", sha256=blob.sha256, size_bytes=blob.size_bytes))
 
 
 # -- put and get -------------------------------------------------------------------------------------------

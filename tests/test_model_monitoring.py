@@ -1,4 +1,4 @@
-"""Performance in production: what was logged comes back, limits come from a frozen baseline, and alarms mean something."""
+"""Performance in production: what was logged comes back, limits come from a frozen baseline, alarms mean something."""
 
 from __future__ import annotations
 
@@ -32,9 +32,18 @@ def quick(sqlite_database: Database) -> ModelMonitoring:
     return ModelMonitoring(sqlite_database)
 
 
-def log_days(monitoring: ModelMonitoring, values: list[float] | np.ndarray, metric: str = "auc", **more: object) -> None:
+def log_days(
+    monitoring: ModelMonitoring, values: list[float] | np.ndarray, metric: str = "auc", **more: object
+) -> None:
     rows = [
-        {"name": MODEL[0], "version": MODEL[1], "metric": metric, "value": float(v), "at": START + timedelta(days=i), **more}
+        {
+            "name": MODEL[0],
+            "version": MODEL[1],
+            "metric": metric,
+            "value": float(v),
+            "at": START + timedelta(days=i),
+            **more,
+        }
         for i, v in enumerate(values)
     ]
     assert monitoring.log_performances(rows) == len(rows)
@@ -122,7 +131,12 @@ def test_a_bad_row_is_refused_by_name_and_nothing_of_its_batch_is_stored(
 ) -> None:
     good = {"name": "m", "version": "1", "metric": "auc", "value": 0.5, "prediction_count": 3, "at": START}
     for rows in ([good, good | change], pd.DataFrame([good, good | change])):
-        if isinstance(rows, pd.DataFrame) and "extra" not in change and rows.isna().any().any() and "value" not in change:
+        if (
+            isinstance(rows, pd.DataFrame)
+            and "extra" not in change
+            and rows.isna().any().any()
+            and "value" not in change
+        ):
             continue  # a frame turns a missing instant into NaT and a missing count into NaN by itself
         with pytest.raises((ValueError, TypeError), match=words):
             quick.log_performances(rows)
@@ -199,7 +213,9 @@ def test_limits_come_from_the_baseline_and_never_from_the_judged_points(quick: M
     assert all(violation.direction == "degradation" for violation in drift.violations)
 
 
-def test_an_automatic_baseline_is_frozen_at_thirty_points_and_moves_only_by_command(monitoring: ModelMonitoring) -> None:
+def test_an_automatic_baseline_is_frozen_at_thirty_points_and_moves_only_by_command(
+    monitoring: ModelMonitoring,
+) -> None:
     log_days(monitoring, noise(45))
     first = monitoring.detect_performance_drift(*MODEL, "auc")
     assert first.baseline is not None
@@ -230,7 +246,9 @@ def test_short_baselines_have_wider_limits(quick: ModelMonitoring) -> None:
     assert drift.baseline is not None
     assert drift.baseline.n == 10
     point = drift.points[0]
-    assert (point.upper - point.lower) / 2 / drift.sigma == pytest.approx(4.294, abs=6e-4)  # t(.99865, 9) sqrt(1 + 1/10)
+    assert (point.upper - point.lower) / 2 / drift.sigma == pytest.approx(
+        4.294, abs=6e-4
+    )  # t(.99865, 9) sqrt(1 + 1/10)
     assert any("widened" in reason for reason in drift.reasons)
 
 
@@ -252,7 +270,14 @@ def test_proportions_with_counts_get_laney_limits_for_each_point(quick: ModelMon
     for day in range(60):
         n = 500 if day % 2 else 2_000
         rate = rng.normal(0.9, 0.02)  # more spread than binomial
-        rows.append({"metric": "accuracy", "value": rng.binomial(n, rate) / n, "prediction_count": n, "at": START + timedelta(days=day)})
+        rows.append(
+            {
+                "metric": "accuracy",
+                "value": rng.binomial(n, rate) / n,
+                "prediction_count": n,
+                "at": START + timedelta(days=day),
+            }
+        )
     quick.log_performances(rows, name=MODEL[0], version=MODEL[1])
     drift = quick.detect_performance_drift(*MODEL, "accuracy", charts=["3-sigma"])
     assert drift.baseline is not None
@@ -306,10 +331,14 @@ def test_a_change_of_level_is_dated(quick: ModelMonitoring) -> None:
 
 def test_gaps_in_time_are_reported_and_interrupt_the_line(quick: ModelMonitoring) -> None:
     days = [*range(35), 45, 46, 47]
-    rows = [{"metric": "auc", "value": v, "at": START + timedelta(days=d)} for d, v in zip(days, noise(38), strict=True)]
+    rows = [
+        {"metric": "auc", "value": v, "at": START + timedelta(days=d)} for d, v in zip(days, noise(38), strict=True)
+    ]
     quick.log_performances(rows, name=MODEL[0], version=MODEL[1])
     drift = quick.detect_performance_drift(*MODEL, "auc", lookback_days=10)
-    assert [(gap.start_at, gap.end_at) for gap in drift.gaps] == [(START + timedelta(days=34), START + timedelta(days=45))]
+    assert [(gap.start_at, gap.end_at) for gap in drift.gaps] == [
+        (START + timedelta(days=34), START + timedelta(days=45))
+    ]
     lines = [trace for trace in drift.plot().data if trace.name == "look-back"]
     assert any(value is None for value in lines[0].y)
 
@@ -360,7 +389,9 @@ def test_estimated_accuracy_meets_the_realised_one_for_a_calibrated_classifier_o
     good = quick.prediction_performance(*MODEL)
     assert good.calibration.calibrated
     assert abs(good.total.estimated.accuracy - good.total.scores["accuracy"]) < 3 * good.total.estimated.standard_error
-    quick.log_predictions("bold", "1", ["y"] * p.size, probabilities=np.minimum(1, p + 0.15), labels=np.where(hit, "y", "n"))
+    quick.log_predictions(
+        "bold", "1", ["y"] * p.size, probabilities=np.minimum(1, p + 0.15), labels=np.where(hit, "y", "n")
+    )
     bad = quick.prediction_performance("bold", "1")
     assert not bad.calibration.calibrated
     assert any("do not trust" in reason for reason in bad.reasons)
@@ -391,7 +422,9 @@ def test_a_report_sums_up_everything_and_is_strict_json(monitoring: ModelMonitor
     log_days(monitoring, [*noise(40), *([0.2] * 5)], prediction_count=100)
     rng = np.random.default_rng(0)
     monitoring.set_reference(*MODEL, {"x": rng.normal(size=300), "y": rng.normal(size=300)})
-    monitoring.log_features(*MODEL, {"x": rng.normal(2, 1, 300), "y": rng.normal(size=300)}, at=START + timedelta(days=44))
+    monitoring.log_features(
+        *MODEL, {"x": rng.normal(2, 1, 300), "y": rng.normal(size=300)}, at=START + timedelta(days=44)
+    )
     report = monitoring.generate_monitoring_report(*MODEL, days=30)
     assert report.status == "drift"
     assert report.total_predictions == 3_000
@@ -419,7 +452,11 @@ def test_the_html_report_is_one_small_file_that_escapes_what_people_wrote(quick:
 
     evil = "<script>alert(1)</script>"
     quick.log_performances(
-        [{"metric": f"{evil} {m}", "value": v, "at": START + timedelta(days=i)} for m in range(8) for i, v in enumerate(noise(300, m))],
+        [
+            {"metric": f"{evil} {m}", "value": v, "at": START + timedelta(days=i)}
+            for m in range(8)
+            for i, v in enumerate(noise(300, m))
+        ],
         name="m",
         version="1",
     )
@@ -455,7 +492,8 @@ def test_every_figure_can_be_drawn_in_every_state(quick: ModelMonitoring) -> Non
 
 
 def test_importing_the_module_loads_neither_plotly_nor_scipy_stats_nor_pandas() -> None:
-    code = "import sys, model_monitoring; print([m for m in ('plotly', 'scipy.stats', 'pandas', 'apprise', 'sklearn') if m in sys.modules])"
+    heavy = ["plotly", "scipy.stats", "pandas", "apprise", "sklearn"]
+    code = f"import sys, model_monitoring; print([name for name in {heavy} if name in sys.modules])"
     root = Path(__file__).resolve().parent.parent
     ended = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"

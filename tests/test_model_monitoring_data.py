@@ -73,9 +73,13 @@ def test_a_real_shift_is_drift_and_is_ranked_first(quick: ModelMonitoring) -> No
 
 
 @pytest.mark.slow
-def test_a_million_rows_moved_by_a_hundredth_of_a_deviation_are_significant_and_not_drifted(quick: ModelMonitoring) -> None:
+def test_a_million_rows_moved_by_a_hundredth_of_a_deviation_are_significant_and_not_drifted(
+    quick: ModelMonitoring,
+) -> None:
     rng = np.random.default_rng(2)
-    found = quick.detect_data_drift({"x": rng.normal(size=1_000_000)}, {"x": rng.normal(0.01, 1, 1_000_000)}).features["x"]
+    found = quick.detect_data_drift({"x": rng.normal(size=1_000_000)}, {"x": rng.normal(0.01, 1, 1_000_000)}).features[
+        "x"
+    ]
     assert found.p_adjusted < 1e-6
     assert found.drifted is False
     assert "small" in found.reason
@@ -191,7 +195,9 @@ def test_relations_between_features_are_seen_by_both_multivariate_methods(quick:
         quiet = quick.detect_data_drift(draw(0.9), same, multivariate=method).multivariate
         assert drifted.drifted
         assert quiet.drifted is False
-    assert quick.detect_data_drift({"x": [1.0] * 60}, {"x": [1.0] * 60}, multivariate="pca").multivariate.drifted is None
+    assert (
+        quick.detect_data_drift({"x": [1.0] * 60}, {"x": [1.0] * 60}, multivariate="pca").multivariate.drifted is None
+    )
 
 
 # -- stored profiles -------------------------------------------------------------------------------------------

@@ -583,6 +583,45 @@ def test_an_experiment_can_be_required(registry, database):
         registry.transition_stage("churn", "1.0.0", "Production", evidence={"experiment_id": "nosuch"})
 
 
+def test_the_decision_of_a_real_experiment_opens_the_gate_for_the_version_it_tested(registry, database):
+    from ab_testing import ABTestingFramework, ExperimentConfig, MetricType
+
+    baseline, treatment = add(registry, "1.0.0", stage="Production"), add(registry, "1.1.0")
+    add(registry, "1.2.0")
+    registry.set_gates("churn", {"experiment": "new weights"})
+    framework = ABTestingFramework(database)
+    ids = {
+        name: framework.create_experiment(
+            ExperimentConfig(
+                name=name,
+                metric_name="accuracy",
+                metric_type=MetricType.CONTINUOUS,
+                baseline_model="churn 1.0.0",
+                treatment_model="churn 1.1.0",
+                baseline_version_id=baseline,
+                treatment_version_id=treatment,
+            )
+        )
+        for name in ("new weights", "another")
+    }
+    framework.conclude(ids["another"], decision="ship", reason="won")
+
+    def promote(version: str, experiment: str) -> None:
+        registry.transition_stage("churn", version, "Production", evidence={"experiment_id": ids[experiment]})
+
+    with pytest.raises(StateError, match="decided None"):
+        promote("1.1.0", "new weights")
+    with pytest.raises(StateError, match="'another'"):
+        promote("1.1.0", "another")
+    framework.conclude(ids["new weights"], decision="ship", reason="won")
+    with pytest.raises(StateError, match="tested another version"):
+        promote("1.2.0", "new weights")
+    promote("1.1.0", "new weights")
+    event = registry.stage_history("churn")[-1]
+    assert event.evidence["experiment_id"] == ids["new weights"]
+    assert event.evidence["experiment"]["decision"] == "ship"
+
+
 def test_evidence_must_name_a_run_that_exists(registry, database):
     add(registry, "1.0.0")
     with pytest.raises(NotFoundError, match="run"):

@@ -130,7 +130,8 @@ while True:
     number += 1
     data = np.full(50_000, number)
     registry.register_model(
-        {"data": data}, "m", f"1.{number}.0", performance_metrics={"n": number}, tags={"n": str(number)}, stage="Production"
+        {"data": data}, "m", f"1.{number}.0", performance_metrics={"n": number}, tags={"n": str(number)},
+        stage="Production",
     )
     print(number, flush=True)
 """

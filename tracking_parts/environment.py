@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import json
 import os
 import platform
 import re
@@ -41,12 +42,25 @@ def capture_environment() -> dict[str, Any]:
         found out
         is left out.
     """
-    return _capture(os.getcwd(), os.getpid(), int(time.monotonic() / GIT_FRESH_SECONDS))
+    folder, process = os.getcwd(), os.getpid()
+    git = _read_git_again(folder, process, int(time.monotonic() / GIT_FRESH_SECONDS))
+    return _capture(folder, process, json.dumps(git))
+
+
+@functools.lru_cache(maxsize=1)
+def _read_git_again(folder: str, _pid: int, _period: int) -> dict[str, Any]:
+    return _read_git(folder)
 
 
 @functools.lru_cache(maxsize=2)
-def _capture(folder: str, _pid: int, _period: int) -> dict[str, Any]:
-    return {"git": _read_git(folder), **_read_process(), "packages": _list_packages(), "hardware": _read_hardware()}
+def _capture(_folder: str, _pid: int, git: str) -> dict[str, Any]:
+    """Put everything together; the same object comes back while the code stays as it is."""
+    return {
+        "git": json.loads(git),
+        **_read_process(),
+        "packages": _list_packages(),
+        "hardware": _read_hardware(),
+    }
 
 
 def _run(*command: str) -> str | None:

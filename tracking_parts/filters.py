@@ -1,7 +1,7 @@
 r"""The filter language of `search_runs`: text in, a small tree out; nothing here knows SQL.
 
-    >>> parse_filter("metrics.accuracy > 0.9 and params.lr = 0.01").to_text()
-    "(metrics.accuracy > 0.9 AND params.lr = 0.01)"
+    >>> print(parse_filter("metrics.accuracy > 0.9 and params.lr = 0.01").to_text())
+    (metrics.accuracy > 0.9 AND params.lr = 0.01)
     >>> parse_filter("status = 'done'")
     Traceback (most recent call last):
     ...

@@ -648,19 +648,22 @@ def _to_times(micros: Any) -> Any:
 
 # -- reading histories -------------------------------------------------------------------------------
 
-_HISTORY = "SELECT step, at, value FROM metric_points WHERE run_id = ? AND key_id = ? ORDER BY step"
+# NaN is stored as NULL, which no array of floats takes: it comes as a flag of its own.
+_COLUMNS = "step, at, coalesce(value, 0.0), value IS NULL"
+_POINT = [("step", "int64"), ("at", "int64"), ("value", "float64"), ("is_nan", "bool")]
+_HISTORY = f"SELECT {_COLUMNS} FROM metric_points WHERE run_id = ? AND key_id = ? ORDER BY step"  # noqa: S608
 _IN_BUCKET = "FROM metric_points WHERE run_id = ? AND key_id = ? AND step >= ? AND step < ?"
 _IS_FINITE = "AND value >= -1.7976931348623157e308 AND value <= 1.7976931348623157e308"
 # The least, the greatest, the last and one that is no number: what a curve cannot lose.
 _BUCKET = f"""
-SELECT step, at, value FROM (SELECT step, at, value {_IN_BUCKET} {_IS_FINITE} ORDER BY value, step LIMIT 1) AS lowest
+SELECT {_COLUMNS} FROM (SELECT step, at, value {_IN_BUCKET} {_IS_FINITE} ORDER BY value, step LIMIT 1) AS lowest
 UNION
-SELECT step, at, value FROM (SELECT step, at, value {_IN_BUCKET} {_IS_FINITE} ORDER BY value DESC, step LIMIT 1) AS
+SELECT {_COLUMNS} FROM (SELECT step, at, value {_IN_BUCKET} {_IS_FINITE} ORDER BY value DESC, step LIMIT 1) AS
 highest
 UNION
-SELECT step, at, value FROM (SELECT step, at, value {_IN_BUCKET} ORDER BY step DESC LIMIT 1) AS latest
+SELECT {_COLUMNS} FROM (SELECT step, at, value {_IN_BUCKET} ORDER BY step DESC LIMIT 1) AS latest
 UNION
-SELECT step, at, value FROM (SELECT step, at, value {_IN_BUCKET}
+SELECT {_COLUMNS} FROM (SELECT step, at, value {_IN_BUCKET}
     AND (value IS NULL OR abs(value) > 1.7976931348623157e308) ORDER BY step LIMIT 1) AS gap
 ORDER BY step
 """  # noqa: S608 - constants only
@@ -676,22 +679,18 @@ def read_history(
     runs = [(run_id, require_run(session, run_id, deleted=True).id) for run_id in run_ids]
     keys = key_numbers(session, metrics)
     cursor = session.connection().connection.cursor()  # 100,000 rows: an object each would cost more than reading them
-    parts: list[tuple[str, str, tuple[Any, Any, Any]]] = []
+    parts: list[tuple[str, str, Any]] = []
     try:
         for run_id, run in runs:
             for metric in metrics:
                 if metric in keys:
-                    rows = _points(cursor, sql, run, keys[metric], max_points)
-                    if rows:
-                        steps, ats, values = zip(*rows, strict=True)
-                        arrays = (np.array(steps, "int64"), np.array(ats, "int64"), np.array(values, "float64"))
-                        parts.append((run_id, metric, arrays))
+                    points = _points(cursor, sql, run, keys[metric], max_points)
+                    if len(points):
+                        parts.append((run_id, metric, points))
     finally:
         cursor.close()
-    lengths = [len(arrays[0]) for _, _, arrays in parts]
-
-    def joined(index: int, kind: str) -> Any:
-        return np.concatenate([arrays[index] for _, _, arrays in parts]) if parts else np.array([], dtype=kind)
+    lengths = [len(points) for _, _, points in parts]
+    whole = np.concatenate([points for _, _, points in parts]) if parts else np.empty(0, dtype=_POINT)
 
     def repeated(names: list[str]) -> Any:
         unique = list(dict.fromkeys(names))
@@ -702,42 +701,49 @@ def read_history(
         {
             "run_id": repeated([run_id for run_id, _, _ in parts]),
             "metric": repeated([metric for _, metric, _ in parts]),
-            "step": joined(0, "int64"),
-            "at": _to_times(joined(1, "int64")),
-            "value": joined(2, "float64"),
+            "step": np.ascontiguousarray(whole["step"]),
+            "at": _to_times(np.ascontiguousarray(whole["at"])),
+            "value": np.where(whole["is_nan"], np.nan, whole["value"]),
         }
     )
 
 
-def _points(cursor: Any, sql: Any, run: int, key: int, max_points: int | None) -> list[Any]:
+def _fetch(cursor: Any, statement: str, values: tuple[int, ...]) -> Any:
+    """Return rows as an array straight from the cursor: 100,000 tuples kept at once would cost more."""
+    import numpy as np
+
+    cursor.execute(statement, values)
+    return np.fromiter(cursor, dtype=_POINT)
+
+
+def _points(cursor: Any, sql: Any, run: int, key: int, max_points: int | None) -> Any:
     if max_points is not None:
         cursor.execute(sql("SELECT n_points FROM metric_summaries WHERE run_id = ? AND key_id = ?"), (run, key))
         row = cursor.fetchone()
         if row is None:
-            return []
+            return ()
         if row[0] > max_points:
             return _sampled(cursor, sql, run, key, max_points)
-    cursor.execute(sql(_HISTORY), (run, key))
-    return list(cursor.fetchall())
+    return _fetch(cursor, sql(_HISTORY), (run, key))
 
 
-def _sampled(cursor: Any, sql: Any, run: int, key: int, max_points: int) -> list[Any]:
+def _sampled(cursor: Any, sql: Any, run: int, key: int, max_points: int) -> Any:
+    import numpy as np
+
     cursor.execute(sql("SELECT min(step), max(step) FROM metric_points WHERE run_id = ? AND key_id = ?"), (run, key))
     first, last = cursor.fetchone()
     n_buckets = max(1, max_points // 3)
     width = last - first + 1
-    rows: list[Any] = []
+    parts = []
     statement = sql(_BUCKET)
     for index in range(n_buckets):
         low, high = first + width * index // n_buckets, first + width * (index + 1) // n_buckets
         if low < high:
             # The last step there can be has no step after it.
-            cursor.execute(statement, (run, key, low, min(high, 2**63 - 1)) * 4)
-            rows += cursor.fetchall()
+            parts.append(_fetch(cursor, statement, (run, key, low, min(high, 2**63 - 1)) * 4))
     if last == 2**63 - 1:
-        cursor.execute(sql(_HISTORY.replace(" ORDER", " AND step = ? ORDER")), (run, key, last))
-        rows += cursor.fetchall()
-    return rows
+        parts.append(_fetch(cursor, sql(_HISTORY.replace(" ORDER", " AND step = ? ORDER")), (run, key, last)))
+    return np.concatenate(parts)
 
 
 # -- removing ----------------------------------------------------------------------------------------

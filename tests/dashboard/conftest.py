@@ -42,7 +42,7 @@ IDLE = (
 )
 # Said by the browser or by Streamlit's own drawing of small charts; nothing a page could do about it.
 HARMLESS = re.compile(r"WARN|Infinite extent|preload|Unrecognized feature|was deprecated", re.IGNORECASE)
-WAIT_MILLISECONDS = 30_000
+WAIT_MILLISECONDS = 90_000  # a bound on hanging, not a promise of speed: other work may share the machine
 TABS = ("Registry", "A/B testing", "Tracking", "Monitoring")
 
 
@@ -91,7 +91,7 @@ def app_test(store: Database) -> Iterator[Callable[..., Any]]:
 
     def start(tab: str | None = None, query: dict[str, list[str]] | None = None, **state: Any) -> Any:
         streamlit.cache_resource.clear()
-        test = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+        test = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=120)
         for name, values in ({"tab": [tab or TABS[0]]} | (query or {})).items():
             test.query_params[name] = values
         for key, value in state.items():

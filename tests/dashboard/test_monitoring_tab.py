@@ -154,9 +154,9 @@ def test_the_first_value_can_be_logged_by_hand(app_test, store):
     healthy(test.button(key="monitoring.log.open").click().run())
     healthy(test.button(key="monitoring.log.confirm").click().run())
     assert "enter a value first" in shown_errors(test)[0]
-    test.selectbox(key="monitoring.log.model").set_value("churn")
-    test.selectbox(key="monitoring.log.version").set_value("1.0.0")
-    test.selectbox(key="monitoring.log.metric").set_value("accuracy")
+    test.text_input(key="monitoring.log.model.text").set_value("churn")
+    test.text_input(key="monitoring.log.version.text").set_value("1.0.0")
+    test.text_input(key="monitoring.log.metric.text").set_value("accuracy")
     test.number_input(key="monitoring.log.value").set_value(0.91)
     test.number_input(key="monitoring.log.count").set_value(1200)
     healthy(test.button(key="monitoring.log.confirm").click().run())

@@ -1,7 +1,7 @@
 """Every published or independently computed case of `reference/monitoring.json`, run against the code.
 
-Each case carries its source. Those that describe a convention which is deliberately not ours are listed with the reason in
-`NOT_OURS` and reported as skipped.
+Each case carries its source. Those that describe a convention which is deliberately not ours are listed with the
+reason in `NOT_OURS` and reported as skipped.
 """
 
 from __future__ import annotations
@@ -41,13 +41,20 @@ def close(got: Any, expected: Any, tolerance: Any) -> None:
 
 def sample(text: Any) -> np.ndarray:
     """The two samples that a case describes in words."""
-    named = {"linspace(1,100,100)": np.linspace(1, 100, 100), "linspace(1,100,110)+20.1": np.linspace(1, 100, 110) + 20.1}
+    named = {
+        "linspace(1,100,100)": np.linspace(1, 100, 100),
+        "linspace(1,100,110)+20.1": np.linspace(1, 100, 110) + 20.1,
+    }
     return named[text] if isinstance(text, str) else np.asarray(text, dtype=float)
 
 
 def individuals(i: dict[str, Any], e: dict[str, Any], tol: Any) -> None:
     limits = control_charts.individuals_limits(i["x"])
-    close([limits.center, limits.mean_moving_range, limits.upper, limits.lower], [e["center"], e["mrbar"], e["ucl"], e["lcl"]], tol)
+    close(
+        [limits.center, limits.mean_moving_range, limits.upper, limits.lower],
+        [e["center"], e["mrbar"], e["ucl"], e["lcl"]],
+        tol,
+    )
     close(control_charts.moving_ranges(i["x"]), e["mr"], 1e-9)
     outside = [k for k, x in enumerate(i["x"]) if not limits.lower <= x <= limits.upper]
     assert outside == e["out_of_limits"]
