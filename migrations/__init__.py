@@ -19,13 +19,15 @@ from alembic.config import Config
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+FOLDER = Path(__file__).parent
+
 __all__ = ["configuration", "upgrade"]
 
 
 def configuration(connection: Connection) -> Config:
     """Return Alembic's settings for work on an open connection; there is no ini file."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config

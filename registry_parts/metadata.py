@@ -71,21 +71,27 @@ def check_version(value: object, field: str = "version") -> str:
     text = "".join(str.__iter__(value))
     if len(text) > VERSION_MAX_LENGTH:
         raise InvalidValueError(f"{field} may have {VERSION_MAX_LENGTH} characters, got {len(text):,}")
+    if _is_semantic(text):
+        return text
+    raise InvalidValueError(f"{field} {shorten(text)} {_why_not_a_version(text)}")
+
+
+def _is_semantic(text: str) -> bool:
     import semver
 
     # The library's pattern ends in "$", which also matches before a final line break.
-    if text.isascii() and text.isprintable() and semver.Version.is_valid(text):
-        return text
-    raise InvalidValueError(f"{field} {shorten(text)} {_why_not_a_version(text)}")
+    return text.isascii() and text.isprintable() and semver.Version.is_valid(text)
 
 
 def _why_not_a_version(text: str) -> str:
     if not text:
         return "is empty; write three numbers such as '1.0.0'"
     if not text.isascii() or not text.isprintable():
-        return "has characters outside printable ASCII; write it as '1.2.3'"
+        return "has characters outside printable ASCII; keep to 0-9, A-Z, a-z, '.', '-' and '+', such as '1.2.3'"
     if text[:1] in "vV" and text[1:2].isdigit():
-        return f"begins with {text[0]!r}; write {text[1:]!r}"
+        without = text[1:]
+        advice = repr(without) if _is_semantic(without) else "three numbers such as '1.0.0'"
+        return f"begins with {text[0]!r}; write {advice}"
     core = re.split(r"[-+]", text, maxsplit=1)[0]
     parts = core.split(".")
     if all(part.isdigit() for part in parts):
@@ -622,7 +628,7 @@ def evaluate_gates(
             elif value != value:
                 add(name, False, f"{metric} is NaN; {kind} {bound:g} is required")
             else:
-                passed = value >= bound if kind == "min" else value <= bound
+                passed = math.isfinite(value) and (value >= bound if kind == "min" else value <= bound)
                 add(name, passed, f"{metric} is {value:.6g}; {kind} {bound:g} is required")
     for metric, rule in gates.get("not_worse_than_production", {}).items():
         name = f"not_worse_than_production.{metric}"

@@ -109,8 +109,8 @@ def find_version(session: Session, model: ModelRow, version: str, *, deleted: bo
     row = session.scalar(
         sa.select(ModelVersionRow).where(
             ModelVersionRow.model_id == model.id,
+            # Build metadata is not part of precedence: 1.0.0 finds 1.0.0+a, the only version it can be.
             ModelVersionRow.precedence == metadata.precedence_key(text),
-            ModelVersionRow.version == text,
         )
     )
     if row is None:

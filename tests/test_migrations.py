@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import db
+import migrations
 from db import Database
 from migrations import configuration, upgrade
 
@@ -141,6 +143,52 @@ def objects_of(engine: sa.Engine) -> set[tuple[str, ...]]:
             "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype IN ('c', 'f', 'u', 'p')"
         )
         return {tuple(row) for result in (indexes, triggers, checks) for row in result}
+
+
+NEXT_REVISION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9001"
+down_revision = {last!r}
+branch_labels = None
+depends_on = None
+
+
+def upgrade():
+    with op.batch_alter_table("models", recreate="auto") as batch:
+        batch.add_column(sa.Column("nickname", sa.Text(), nullable=False, server_default="none"))
+        batch.alter_column("description", new_column_name="about")
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_an_older_store_is_backed_up_and_upgraded_when_it_is_opened(kind, tmp_path, request, monkeypatch):
+    url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    engine = make_store(url, db.REVISIONS[-1])
+    counts = fill(engine)
+    engine.dispose()
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrations.FOLDER, folder)
+    (folder / "versions" / "9001_next.py").write_text(NEXT_REVISION.format(last=db.REVISIONS[-1]), encoding="utf-8")
+    monkeypatch.setattr(migrations, "FOLDER", folder)
+    monkeypatch.setattr(Database, "revisions", (*db.REVISIONS, "9001"))
+    for _ in ("it is upgraded", "it is current"):
+        database = Database(url, artifact_url=str(tmp_path / "artifacts"))
+        assert database.describe()["revision"] == "9001"
+        assert {table: rows_of(database, table) for table in counts} == counts
+        with database.read() as session:
+            assert session.execute(sa.text("SELECT about, nickname FROM models ORDER BY id")).all() == [
+                ("text 1", "none"),
+                ("text 2", "none"),
+            ]
+        assert database.check_integrity() == []
+        database.close()
+    if kind == "sqlite":
+        (backup,) = tmp_path.glob("old.db.*.backup")
+        with sqlite3.connect(backup) as connection:
+            assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (db.REVISIONS[-1],)
+            assert {t: connection.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in counts} == counts
 
 
 def test_the_library_knows_exactly_the_revisions_that_exist():
