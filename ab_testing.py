@@ -21,13 +21,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import secrets
-import threading
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -255,27 +252,11 @@ class ABTestingFramework:
         self._database = Database.open(database)
         self._configs: dict[int, tuple[str, ExperimentConfig]] = {}
         self._lives: dict[str, tuple[tuple[Any, ...], _Live]] = {}
-        self._local = threading.local()
 
     @property
     def database(self) -> Database:
         """The store this object works on."""
         return self._database
-
-    @contextmanager
-    def _driver(self) -> Iterator[Any]:
-        """Open a write transaction on a driver cursor.
-
-        The connection a thread keeps comes from the pool of readers and writers. An empty write transaction before
-        its
-        first use leaves that connection writable, whatever it was used for last.
-        """
-        if getattr(self._local, "pid", None) != os.getpid():
-            with self._database.write(durable=False) as session:
-                session.connection()
-            self._local.pid = os.getpid()
-        with self._database.driver() as cursor:
-            yield cursor
 
     # -- experiments ---------------------------------------------------------------------------------
 
@@ -553,7 +534,7 @@ class ABTestingFramework:
         if not store:
             variant = live.variant_of(subject)
             return None if variant < 0 else live.config.variants[variant]
-        with self._driver() as cursor:
+        with self._database.driver() as cursor:
             live = self._lock_live(cursor, live.uid)
             variant = self._assign_one(cursor, live, subject, None)[0]
         return None if variant < 0 else live.config.variants[variant]
@@ -589,7 +570,7 @@ class ABTestingFramework:
             live = self._find_live(session, exp_id)
         if not store:
             return _names_of(live, live.variants_of(subjects))
-        with self._driver() as cursor:
+        with self._database.driver() as cursor:
             live = self._lock_live(cursor, live.uid)
             variants = self._assign_all(cursor, live, subjects, None)
         return _names_of(live, variants)
@@ -715,7 +696,7 @@ class ABTestingFramework:
         instant = time.time_ns() // 1000 if at is None else to_microseconds(to_utc(at))
         key = None if event_id is None else check_key(event_id, "event_id")
         row_id = self._known_id(exp_id)
-        with self._driver() as cursor:
+        with self._database.driver() as cursor:
             live = self._lock_live(cursor, exp_id, row_id)
             _check_running(live)
             index = live.config.metric_index(metric)
@@ -770,7 +751,7 @@ class ABTestingFramework:
         instants = _to_instants(table.get("at"), n)
         keys = _to_event_ids(table.get("event_id"), n)
         claimed = _to_variant_indices(config, table.get("variant"), n)
-        with self._driver() as cursor:
+        with self._database.driver() as cursor:
             live = self._lock_live(cursor, exp_id, row_id, exclusive=True)
             _check_running(live)
             variants = self._assign_all(cursor, live, subjects, claimed)
@@ -879,7 +860,7 @@ class ABTestingFramework:
                     records.append((name, subject, None, "yes" if value else "no"))
                 else:
                     records.append((name, subject, to_float(value, f"{name} of row {position}"), None))
-        with self._driver() as cursor:
+        with self._database.driver() as cursor:
             live = self._lock_live(cursor, exp_id, self._known_id(exp_id))
             rows_sorted = sorted({(name, subject): rest for name, subject, *rest in records}.items())
             cursor.executemany(
@@ -1255,13 +1236,9 @@ class ABTestingFramework:
 
     # -- planning ------------------------------------------------------------------------------------
 
-    def calculate_sample_size(self, *args: Any, **kwargs: Any) -> SampleSizePlan:
-        """Return how many subjects a test needs; see the function `calculate_sample_size`."""
-        return plan_sample_size(*args, **kwargs)
-
-    def simulate_experiment(self, config: ExperimentConfig, **kwargs: Any) -> SimulationResult:
-        """Run a design many times on invented data; see the function `simulate_experiment`."""
-        return simulate(config, **kwargs)
+    # Neither needs a store: they are also functions of this module.
+    calculate_sample_size = staticmethod(plan_sample_size)
+    simulate_experiment = staticmethod(simulate)
 
     # -- reading the experiment ----------------------------------------------------------------------
 

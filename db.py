@@ -739,9 +739,7 @@ class PerformancePointRow(Base):
         {"sqlite_with_rowid": False},
     )
 
-    series_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("performance_series.id", ondelete="CASCADE"), primary_key=True
-    )
+    series_id: Mapped[int] = mapped_column(sa.ForeignKey("performance_series.id", ondelete="CASCADE"), primary_key=True)
     at: Mapped[datetime] = mapped_column(primary_key=True)
     tie: Mapped[int] = mapped_column(primary_key=True)  # random: tells apart points of one instant
     value: Mapped[float]

@@ -6,7 +6,7 @@
 #   ./test.sh --lint              only lint and types
 #   ./test.sh --fast -k registry  the rest goes to pytest
 #
-# System packages (PostgreSQL, Chromium, a font) are installed by apt where they are missing, as root or through sudo.
+# System packages (PostgreSQL, Chromium with what it needs, git) are installed by apt where they are missing, as root or through sudo.
 # The tests come last, so that pytest's closing lines stand at the end; a failure anywhere gives a non-zero exit.
 set -eu
 cd "$(dirname "$0")"
@@ -28,11 +28,14 @@ esac
 
 has_postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1; }
 has_chromium() { command -v chromium >/dev/null 2>&1; }
+has_libatomic() { ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1; }
 has_font() { ls /usr/share/fonts/truetype/*/*.ttf >/dev/null 2>&1; }
 
 missing_packages() {
     has_postgres || [ "${MODELDESK_TEST_POSTGRES:-1}" = 0 ] || echo postgresql
+    command -v git >/dev/null 2>&1 || echo git # a run stores the commit it ran from
     [ "$mode" = fast ] || has_chromium || echo chromium
+    [ "$mode" = fast ] || has_libatomic || echo libatomic1 # of the program through which Playwright drives the browser
     [ "$mode" = fast ] || has_font || echo fonts-dejavu-core
 }
 

@@ -201,8 +201,7 @@ def stratified_effect(
         weight = (a.n + b.n) / total
         first += weight * a.mean
         second += weight * b.mean
-        for arm in (a, b):
-            parts.append((weight * weight * arm.variance / arm.n, arm.n))
+        parts += [(weight * weight * arm.variance / arm.n, arm.n) for arm in (a, b)]
         v1 += weight * weight * a.variance / a.n
         v2 += weight * weight * b.variance / b.n
     if not v1 + v2 > 0.0:

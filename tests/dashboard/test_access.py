@@ -15,11 +15,18 @@ SETTINGS = {"editors": ["ada@example.com", "@ml.example.com"], "viewers": ["@exa
 @pytest.mark.parametrize(
     ("email", "verified", "role"),
     [
-        ("ada@example.com", True, "editor"), ("ADA@Example.com", True, "editor"), ("bob@ml.example.com", True, "editor"),
-        ("eve@example.com", True, "viewer"), ("eve@evil-example.com", True, None), ("x@example.com.evil", True, None),
-        ("ada@example.com", False, None), ("", True, None), (None, True, None), ("mallory@other.org", True, None),
+        ("ada@example.com", True, "editor"),
+        ("ADA@Example.com", True, "editor"),
+        ("bob@ml.example.com", True, "editor"),
+        ("eve@example.com", True, "viewer"),
+        ("eve@evil-example.com", True, None),
+        ("x@example.com.evil", True, None),
+        ("ada@example.com", False, None),
+        ("", True, None),
+        (None, True, None),
+        ("mallory@other.org", True, None),
     ],
-)  # fmt: skip
+)
 def test_roles_follow_addresses_that_the_provider_verified(email, verified, role):
     assert access.role_of(email, verified, SETTINGS) == role
 

@@ -27,5 +27,4 @@ def test_the_open_tab_and_its_filters_are_in_the_address_and_survive_a_reload(op
     assert page.get_by_role("tab", name="Tracking").get_attribute("aria-selected") == "true"
     page.go_back()
     page.wait_for_url(re.compile(r"/\??$"))
-    screen.idle()
-    assert page.get_by_role("tab", name="Registry").get_attribute("aria-selected") == "true"
+    page.get_by_role("tab", name="Registry", selected=True).wait_for()
