@@ -239,6 +239,12 @@ class ExperimentConfig:
     hypothesis, description, owner : str
     salt : str or None
         Of the assignment; random by default. Give one only to repeat assignments made elsewhere.
+    variants : tuple of str
+        Derived: "baseline" and the treatments, in order.
+    shares : tuple of float
+        Derived: the share of subjects of each variant; they sum to 1.
+    metrics : tuple of Metric
+        Derived: the main metric, the secondary ones, the guardrails.
     """
 
     name: str
@@ -355,11 +361,6 @@ class ExperimentConfig:
                     raise InvalidValueError(
                         f"{label} is for continuous metrics; {main.name!r} is {main.metric_type.value}"
                     )
-        if self.alternative != "two-sided" and (self.alternative == "greater") != (self.direction == "higher"):
-            raise InvalidValueError(
-                f"alternative {self.alternative!r} looks for a worsening when {self.direction} is better; "
-                f"use {'greater' if self.direction == 'higher' else 'less'!r} or 'two-sided'"
-            )
 
     def _set_variants(self) -> None:
         put = object.__setattr__
@@ -418,7 +419,9 @@ class ExperimentConfig:
             "treatment_share": share / (share + self.shares[0]),
             "comparisons": len(self.variants) - 1,
         }
-        effect = self.minimum_detectable_effect * (1.0 if self.direction == "higher" else -1.0)
+        # A one-sided test is sized for the effect it looks for, which may be a worsening.
+        upwards = self.direction == "higher" if self.alternative == "two-sided" else self.alternative == "greater"
+        effect = self.minimum_detectable_effect * (1.0 if upwards else -1.0)
         if self.metric_type is MetricType.BINARY:
             rate = self.baseline_value
             if rate is None:  # the rates around one half need most subjects

@@ -253,7 +253,10 @@ class VariantComparison:
     bayesian_model : str or None
     probability_of_superiority, rank_biserial, hodges_lehmann, welch_p_value : float or None
         Counts.
+    means_disagree : bool
+        Counts: the test of ranks and the test of means point to different conclusions.
     guardrail_status : {"safe", "worse", "open"} or None
+        "open" is not shown to be safe: the margin is not excluded yet, or nothing can be compared.
     p_non_inferiority : float or None
     variance_reduction : float or None
         By the covariate.
@@ -638,7 +641,27 @@ class MetricData:
         result = compare_means(
             pairs, alpha=alpha, alternative=alternative, label=label, with_effect_size=kind is not MetricType.RATIO
         )
+        if kind is MetricType.RATIO and result.p_value is None:
+            result = self._explain_denominators(result, variant)
         return result, reduction
+
+    def _explain_denominators(self, result: Comparison, variant: int) -> Comparison:
+        """Say that denominators add up to zero, where that and not a lack of subjects is what is missing."""
+        empty = []
+        for name, index in (("the baseline", 0), ("the treatment", variant)):
+            arms = [arm for (_, which), arm in self.joint.items() if which == index and arm.n]
+            if arms and all(arm.x_mean == 0.0 for arm in arms):
+                empty.append(name)
+        if not empty:
+            return result
+        reason = f"the denominators of {' and '.join(empty)} add up to zero, so there is no ratio to compare"
+        return replace(
+            result,
+            n_baseline=self.n_of(0),
+            n_treatment=self.n_of(variant),
+            reason=reason,
+            relative_reason=reason,
+        )
 
 
 def _rate(arm: tuple[int, int] | None) -> MeanStatistics:
@@ -801,6 +824,8 @@ def analyze_data(
     """
     alpha = config.significance_level
     treatments = range(1, len(config.variants))
+    # A metric of the design that nobody handed over has no data: a guardrail of that kind is open, not safe.
+    data = [*data, *(MetricData(metric, len(config.variants)) for metric in config.metrics[len(data) :])]
     main = data[0]
     comparisons = [_compare_main(config, main, index) for index in treatments]
     others = _compare_others(config, data)
@@ -851,7 +876,7 @@ def analyze_data(
         superiority=comparison.probability_of_superiority,
         means_disagree=comparison.means_disagree,
         continuous_monitoring=config.stopping == "always_valid",
-        running=running,
+        running=running and not _is_planned_end(config, comparison),
     )
     verdict = decide(evidence)
     new_looks = [] if blocked else [look for _, item in judged for look in item.new_looks]
@@ -960,6 +985,9 @@ def _to_variant(
                 f"Mann-Whitney (order, p = {found.p_value:.2g}) and Welch (means, p = {welch}) disagree: the "
                 "distributions differ in shape; decide which question matters"
             )
+    sized = metric.metric_type is not MetricType.RATIO and found.p_value is not None
+    if sized and found.effect_size is None and len(data.phases) > 1:
+        notes.append("no effect size: in one of the phases the values do not vary")
     if reduction is not None:
         notes.append(f"the covariate removed {reduction:.0%} of the variance")
     return VariantComparison(
@@ -1021,8 +1049,8 @@ def _guard(config: ExperimentConfig, data: MetricData, variant: int) -> VariantC
     found, reduction = data.compare(variant, alpha, "two-sided")
     result = _to_variant(config, data, found, variant, "guardrail", reduction)
     if found.effect is None or found.standard_error is None or found.p_value is None:
-        status = "safe" if metric.margin is None else "open"
-        return replace(result, guardrail_status=status, notes=[*result.notes, f"not compared: {found.reason}"])
+        # What cannot be compared is not shown to be safe, whichever way constant arms may differ.
+        return replace(result, guardrail_status="open", notes=[*result.notes, f"not compared: {found.reason}"])
     worse = found.effect < 0 if metric.direction == "higher" else found.effect > 0
     p_margin = None
     if metric.margin is not None:
@@ -1123,6 +1151,11 @@ def _is_finished(config: ExperimentConfig, n1: int, n2: int, fraction: float) ->
     return fraction >= 1.0 or (fraction >= NEARLY_ALL and n1 + n2 >= 2 * config.needed_sample_size)
 
 
+def _is_planned_end(config: ExperimentConfig, found: VariantComparison) -> bool:
+    n1, n2 = found.n_baseline, found.n_treatment
+    return config.planned_sample_size is not None and _is_finished(config, n1, n2, _information(config, n1, n2))
+
+
 def _apply_stopping(
     config: ExperimentConfig, found: VariantComparison, looks: Sequence[Look], running: bool
 ) -> tuple[VariantComparison, _Judgement]:
@@ -1148,11 +1181,16 @@ def _apply_stopping(
     se = found.standard_error or (abs(found.effect / found.z) if found.z and found.effect else None)
     if se is None or se <= 0.0:
         return found, result
-    sequence = confidence_sequence(
-        found.effect, se, n1 + n2, alpha=alpha, tuned_for=2 * (config.planned_sample_size or 2500)
-    )
-    z_sequence = confidence_sequence(
-        found.z * se, se, n1 + n2, alpha=alpha, tuned_for=2 * (config.planned_sample_size or 2500)
+    sequence, z_sequence = (
+        confidence_sequence(
+            estimate,
+            se,
+            n1 + n2,
+            alpha=alpha,
+            tuned_for=2 * (config.planned_sample_size or 2500),
+            alternative=config.alternative,
+        )
+        for estimate in (found.effect, found.z * se)
     )
     if config.stopping == "group_sequential":
         _judge_group_sequential(config, found, result, past, alpha, se, running)
@@ -1162,11 +1200,7 @@ def _apply_stopping(
         result.p_value = result.sequential_p = min(1.0, p * comparisons)
         result.sequential_lower, result.sequential_upper = sequence.ci_lower, sequence.ci_upper
         result.ci_lower, result.ci_upper = sequence.ci_lower, sequence.ci_upper
-        if config.alternative == "greater":
-            result.ci_upper = result.sequential_upper = None
-        elif config.alternative == "less":
-            result.ci_lower = result.sequential_lower = None
-        wanted = config.alternative == "two-sided" or (found.effect > 0) == (config.alternative == "greater")
+        wanted = config.alternative == "two-sided" or (found.z > 0) == (config.alternative == "greater")
         result.significant = p <= alpha and wanted
         if result.significant:
             good = (found.z > 0) == (config.direction == "higher")
@@ -1197,6 +1231,8 @@ def _apply_stopping(
 def _judge_futility(config: ExperimentConfig, found: VariantComparison, result: _Judgement, fraction: float) -> None:
     if not config.futility or config.planned_sample_size is None or found.z is None or result.finished:
         return
+    if config.alternative == ("less" if config.direction == "higher" else "greater"):
+        return  # the test looks for harm: there is no success to be had
     result.success_chance = futility_power(
         found.z,
         min(fraction, 1.0),
@@ -1554,7 +1590,9 @@ def simulate(
     """
     if n_simulations < 1 or n_looks < 1:
         raise InvalidValueError(f"n_simulations and n_looks must be 1 or more, got {n_simulations} and {n_looks}")
-    plan = replace(config, treatments=None, traffic_split=0.5) if config.treatments is not None else config
+    plan = replace(config, secondary_metrics=(), guardrails=())  # only the main metric is invented
+    if plan.treatments is not None:
+        plan = replace(plan, treatments=None, traffic_split=0.5)
     rng = np.random.default_rng(seed)
     n = plan.needed_sample_size if n_per_variant is None else int(n_per_variant)
     draw = _drawer(plan, effect, baseline_value, baseline_sd, rng)

@@ -320,16 +320,19 @@ def _add_violations(figure: go.Figure, drift: PerformanceDrift) -> None:
         marked = {at: rules for at, rules in found.items() if _worst([v.direction for v in rules]) == direction}
         if not marked:
             continue
+        named = [", ".join(v.rule for v in rules) for rules in marked.values()]
         figure.add_scatter(
             x=list(marked),
             y=[rules[0].value for rules in marked.values()],
             name=direction,
-            mode="markers+text" if len(marked) <= 12 else "markers",
+            mode="markers+text",
             marker={"symbol": _DIRECTION_SYMBOLS[direction], "size": 12, "color": color, "line": {"width": 1.5}},
-            text=[", ".join(v.rule for v in rules) for rules in marked.values()],
-            textposition="top center",
-            textfont={"color": color, "size": 11},
-            hovertemplate="%{x}<br>%{y:.5g}<br>%{text}<extra></extra>",
+            # Rules are written where they begin: the same words at each point of a long excursion would overlap.
+            text=[text if i == 0 or text != named[i - 1] else "" for i, text in enumerate(named)],
+            customdata=named,
+            textposition="middle left",
+            textfont={"size": 12},
+            hovertemplate="%{x}<br>%{y:.5g}<br>%{customdata}<extra></extra>",
         )
 
 

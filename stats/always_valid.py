@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stats.means import P_VALUE_FLOOR, check_alpha
+from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative
 
 __all__ = [
     "ConfidenceSequence",
@@ -35,7 +35,9 @@ class ConfidenceSequence:
 
     Attributes
     ----------
-    estimate, ci_lower, ci_upper : float
+    estimate : float
+    ci_lower, ci_upper : float or None
+        None on the open side of a one-sided sequence.
     p_value : float
         In (0, 1]; the smallest over all looks is a sequential p-value.
     rho : float
@@ -48,8 +50,8 @@ class ConfidenceSequence:
     """
 
     estimate: float
-    ci_lower: float
-    ci_upper: float
+    ci_lower: float | None
+    ci_upper: float | None
     p_value: float
     rho: float
     half_width: float
@@ -85,7 +87,13 @@ def best_rho(alpha: float, tuned_for: float) -> float:
 
 
 def confidence_sequence(
-    estimate: float, standard_error: float, n: float, *, alpha: float = 0.05, tuned_for: float = DEFAULT_TUNING
+    estimate: float,
+    standard_error: float,
+    n: float,
+    *,
+    alpha: float = 0.05,
+    tuned_for: float = DEFAULT_TUNING,
+    alternative: str = "two-sided",
 ) -> ConfidenceSequence:
     """Return the asymptotic confidence sequence of an estimate after n subjects.
 
@@ -98,6 +106,8 @@ def confidence_sequence(
     alpha : float
     tuned_for : float
         Subjects at which the sequence shall be tightest; must be fixed before the data are seen.
+    alternative : {"two-sided", "greater", "less"}
+        One-sided sequences are open on one side, and their p-value is 1 when the estimate points the other way.
 
     Returns
     -------
@@ -112,7 +122,8 @@ def confidence_sequence(
     -----
     With ``v = n rho^2`` the half-width is
     ``se sqrt((v + 1) / v (log(v + 1) - 2 log alpha))``. The p-value inverts it:
-    ``min(1, exp(log(v + 1) / 2 - z^2 v / (2 (v + 1))))``.
+    ``min(1, exp(log(v + 1) / 2 - z^2 v / (2 (v + 1))))``. One-sided: the finite end of the same interval, and the
+    same p-value on that side; the two-sided mixture covers either end, so both are valid, and conservative.
 
     References
     ----------
@@ -124,16 +135,19 @@ def confidence_sequence(
         raise ValueError(f"standard_error must be positive and finite, got {standard_error!r}")
     if n < 1:
         raise ValueError(f"n must be 1 or more, got {n!r}")
+    choice = check_alternative(alternative)
     rho = best_rho(alpha, tuned_for)
     v = n * rho * rho
     half = standard_error * math.sqrt((v + 1.0) / v * (math.log1p(v) - 2.0 * math.log(alpha)))
     z = estimate / standard_error
     exponent = 0.5 * math.log1p(v) - 0.5 * z * z * v / (v + 1.0)
     p_value = max(P_VALUE_FLOOR, math.exp(min(0.0, exponent)))
+    if (choice == "greater" and z <= 0.0) or (choice == "less" and z >= 0.0):
+        p_value = 1.0
     return ConfidenceSequence(
         estimate=estimate,
-        ci_lower=estimate - half,
-        ci_upper=estimate + half,
+        ci_lower=None if choice == "less" else estimate - half,
+        ci_upper=None if choice == "greater" else estimate + half,
         p_value=p_value,
         rho=rho,
         half_width=half,

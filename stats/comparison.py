@@ -16,6 +16,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scipy import special
+
 from stats.means import Alternative, check_alpha, check_alternative, cohen_d, estimate_test, welch_t_test
 from stats.moments import JointStatistics, MeanStatistics
 from stats.proportions import (
@@ -91,9 +93,10 @@ class Comparison:
     z : float or None
         Signed normal score of the p-value, for sequential rules.
     effect_size : float or None
-        Cohen's d (means) or h (proportions).
+        Cohen's d (means) or h (proportions); over several strata the average with the weights of the effect,
+        None when a stratum has none because its values do not vary.
     relative_effect, relative_ci_lower, relative_ci_upper : float or None
-        Lift over |baseline|, Fieller's interval; None with ``relative_reason``.
+        Lift over |baseline|, Fieller's interval with the quantile of the test; None with ``relative_reason``.
     reason, relative_reason : str or None
     ranks : RankSummary or None
         Counts only.
@@ -131,8 +134,6 @@ def _normal_score(p_value: float, sign: float, alternative: Alternative) -> floa
 
     A one-sided p-value that rounds to 1 says only that z lies beyond 8.2 on the other side; 8.2 is returned.
     """
-    from scipy import special
-
     p_value = min(p_value, LARGEST_P_VALUE)
 
     if alternative == "two-sided":
@@ -211,6 +212,19 @@ def stratified_effect(
     return second - first, math.sqrt(v1 + v2), df, first, second, math.sqrt(v1), math.sqrt(v2)
 
 
+def _stratified_size(strata: Sequence[tuple[MeanStatistics, MeanStatistics]], *, rates: bool) -> float | None:
+    """Average Cohen's d, or h for rates, within strata, with the weights of `stratified_effect`."""
+    usable = [(a, b) for a, b in strata if a.n >= 2 and b.n >= 2]
+    total = sum(a.n + b.n for a, b in usable)
+    result = 0.0
+    for a, b in usable:
+        size = cohen_h(a.mean, b.mean) if rates else cohen_d(a, b)
+        if size is None:
+            return None
+        result += (a.n + b.n) / total * size
+    return result if usable else None
+
+
 def compare_means(
     strata: Sequence[tuple[MeanStatistics, MeanStatistics]],
     *,
@@ -244,11 +258,13 @@ def compare_means(
 
     Notes
     -----
-    One stratum: `stats.means.welch_t_test`. Several: `stratified_effect` on a t distribution.
+    One stratum: `stats.means.welch_t_test`. Several: `stratified_effect` on a t distribution. Fieller's interval
+    of the lift takes the t quantile of the same degrees of freedom, so that it agrees with the absolute one.
 
     References
     ----------
     .. [1] Welch, B. L. (1947). Biometrika 34, 28-35.
+    .. [2] Fieller, E. C. (1954). Some problems in interval estimation. JRSS B 16, 175-185.
     """
     check_alpha(alpha)
     choice = check_alternative(alternative)
@@ -269,7 +285,7 @@ def compare_means(
     else:
         effect, se, df, b, t, sb, st = found
         test = estimate_test(effect, se, df, alpha=alpha, alternative=choice)
-    lift = relative_lift(b, sb, t, st, alpha=alpha)
+    lift = relative_lift(b, sb, t, st, alpha=alpha, quantile=float(special.stdtrit(test.df, 1.0 - alpha / 2.0)))
     return Comparison(
         method=method,
         n_baseline=baseline.n,
@@ -282,7 +298,7 @@ def compare_means(
         ci_upper=test.ci_upper,
         p_value=test.p_value,
         z=_normal_score(test.p_value, test.statistic, choice),
-        effect_size=cohen_d(baseline, treatment) if with_effect_size else None,
+        effect_size=_stratified_size(strata, rates=False) if with_effect_size else None,
         relative_effect=lift.estimate,
         relative_ci_lower=lift.ci_lower,
         relative_ci_upper=lift.ci_upper,
@@ -337,7 +353,7 @@ def compare_proportions(
     if len(strata) > 1:
         arms = [(_rate_statistics(*a), _rate_statistics(*b)) for a, b in strata]
         result = compare_means(arms, alpha=alpha, alternative=choice, label="difference of proportions")
-        return _with_size(result, None if result.effect is None else cohen_h(x1 / n1, x2 / n2))
+        return _with_size(result, None if result.p_value is None else _stratified_size(arms, rates=True))
     p1, p2 = x1 / n1, x2 / n2
     if smallest_expected_count([(x1, n1), (x2, n2)]) < SMALL_EXPECTED_COUNT:
         method = "Fisher's exact test"

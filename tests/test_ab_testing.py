@@ -81,7 +81,7 @@ def counts(ab, row=ABEventRow):
         ({"stopping": "group_sequential"}, "needs planned_sample_size"),
         ({"metric_type": "mood"}, "metric_type must be one of"),
         ({"direction": "sideways"}, "direction must be one of"),
-        ({"alternative": "less"}, "looks for a worsening"),
+        ({"alternative": "sideways"}, "alternative must be one of"),
         ({"coverage": 0.0}, "coverage must be above 0"),
         ({"treatments": {"a": 0.7, "b": 0.6}}, "more than 1"),
         ({"treatments": {"baseline": 0.5}}, "not a treatment"),
@@ -644,6 +644,106 @@ def test_several_treatments_are_corrected_and_guardrails_stand_outside(lite):
     assert guards["b"].guardrail_status == "safe"
     assert found.decision == "keep_baseline"
     assert "latency" in found.recommendation
+
+
+@pytest.mark.parametrize(("latency", "planned"), [([], None), ([], 20), ([1.0, 5.0], None), ([5.0, 1.0], 20)])
+def test_a_guardrail_that_cannot_be_computed_is_open_and_ships_nothing(lite, latency, planned):
+    guard = Metric(name="latency", direction="lower")
+    settings = {"stopping": "always_valid", "planned_sample_size": planned, "min_sample_size": 10}
+    exp_id = lite.create_experiment(design(guardrails=[guard], **settings))
+    rng = np.random.default_rng(0)
+    record(lite, exp_id, rng.normal(0, 1, 50).tolist(), rng.normal(5, 1, 50).tolist())
+    if latency:
+        record(lite, exp_id, [latency[0]] * 50, [latency[1]] * 50, metric="latency")
+    found = lite.analyze_experiment(exp_id)
+    assert found.is_significant
+    assert [part.guardrail_status for part in found.comparisons if part.role == "guardrail"] == ["open"]
+    assert found.decision == ("keep_running" if planned is None else "inconclusive")
+    assert "latency" in found.recommendation
+
+
+def test_a_guardrail_without_data_in_memory_is_open():
+    found = analyze_values([1.0, 2.0, 3.0, 4.0], [11.0, 12.0, 13.0, 14.0], guardrails=[Metric(name="latency")])
+    assert found.is_significant
+    assert found.decision == "inconclusive"
+    assert "latency" in found.recommendation
+
+
+@pytest.mark.parametrize(("alternative", "sign"), [("greater", 1.0), ("less", -1.0)])
+@pytest.mark.parametrize("kind", ["always_valid", "fixed_horizon"])
+def test_a_one_sided_sequential_p_value_agrees_with_its_interval(alternative, sign, kind):
+    rng = np.random.default_rng(3)
+    baseline = rng.normal(0.0, 1.0, 500)
+    settings = {"stopping": kind, "alternative": alternative}
+    wrong = analyze_values(baseline, rng.normal(-sign, 1.0, 500), **settings)
+    assert wrong.sequential_p_value == 1.0
+    assert not wrong.is_significant
+    for shift in (0.05, 0.15, 0.2, 0.25, 0.4):
+        found = analyze_values(baseline, rng.normal(sign * shift, 1.0, 500), **settings)
+        ends = (found.sequential_ci_lower, found.sequential_ci_upper)
+        end, open_end = ends if alternative == "greater" else ends[::-1]
+        assert open_end is None
+        assert (found.sequential_p_value < 0.05) == (sign * end > 0.0)
+
+
+def test_effect_sizes_are_averaged_within_phases(lite):
+    rng = np.random.default_rng(5)
+    noise = rng.normal(0.0, 1.0, 1000)
+    for kind in ("binary", "continuous"):
+        exp_id = lite.create_experiment(design(kind, metric_type=kind, traffic_split=0.1, min_sample_size=10))
+        for phase, (n1, n2, rate) in enumerate([(1800, 200, 0.1), (1000, 1000, 0.5)]):
+            if phase:
+                lite.start_phase(exp_id, traffic_split=0.5)
+            rows = [
+                {"user_id": f"{phase}-{variant}-{i}", "variant": variant, "value": value}
+                for variant, n in (("baseline", n1), ("treatment", n2))
+                for i, value in enumerate(
+                    [float(i < rate * n) for i in range(n)]
+                    if kind == "binary"
+                    else (5 * rate + np.resize(noise[:200], n)).tolist()
+                )
+            ]
+            lite.record_events(exp_id, rows)
+        found = lite.analyze_experiment(exp_id)
+        assert found.n_subjects == {"baseline": 2800, "treatment": 1200}
+        assert found.effect == pytest.approx(0.0, abs=1e-12)
+        assert found.effect_size == pytest.approx(0.0, abs=1e-12)
+
+
+def test_denominators_that_add_up_to_zero_are_named():
+    empty = [(1.0, 0.0)] * 5
+    found = analyze_values(empty, empty, metric_type="ratio")
+    assert found.decision == "insufficient_data"
+    assert "denominators of the baseline and the treatment add up to zero" in found.comparisons[0].reason
+    assert found.comparisons[0].n_baseline == 5
+    one = analyze_values([(1.0, 2.0), (2.0, 3.0), (1.0, 1.0)], empty, metric_type="ratio")
+    assert "denominators of the treatment add up to zero" in one.recommendation
+    few = analyze_values([(1.0, 2.0)], [(1.0, 2.0)], metric_type="ratio")
+    assert "at least two subjects" in few.recommendation
+
+
+def test_the_relative_interval_says_what_the_absolute_one_says():
+    found = analyze_values([1.0, 1.0, 1.0], [2.0, 3.0, 4.0])  # a baseline of exactly 1: lift and effect are equal
+    assert found.p_value > 0.05
+    assert found.relative_ci_lower == pytest.approx(found.ci_lower)
+    assert found.relative_ci_upper == pytest.approx(found.ci_upper)
+    assert found.ci_lower < 0.0
+
+
+def test_a_one_sided_test_may_look_for_harm():
+    rng = np.random.default_rng(8)
+    sized = {"minimum_detectable_effect": 0.5, "baseline_sd": 1.0}
+    harm = analyze_values(rng.normal(0, 1, 300), rng.normal(-1, 1, 300), alternative="less", **sized)
+    assert harm.is_significant
+    assert harm.decision == "keep_baseline"
+    gain = analyze_values(rng.normal(0, 1, 300), rng.normal(1, 1, 300), alternative="less", **sized)
+    assert not gain.is_significant
+    assert gain.decision == "inconclusive"
+    assert analyze_values([4.0, 4.1, 3.9], [5.0, 5.1, 4.9], alternative="greater", direction="lower").decision == (
+        "keep_baseline"
+    )
+    plan = design(alternative="less", **sized)
+    assert plan.planned_sample_size == design(alternative="greater", **sized).planned_sample_size
 
 
 def test_lower_can_be_better():

@@ -300,11 +300,22 @@ def test_a_dict_that_contains_itself_is_refused(database):
 
 
 @pytest.mark.parametrize(
-    "weights", [[0.5, 0.6], [1.0], [], [0.5, -0.5, 1.0], [math.nan, 0.5], [math.inf, 0.5], ["0.5", "0.5"]]
+    "shares",
+    [
+        {"a": 0.5, "b": 0.6},
+        {"a": 1.5},
+        {},
+        {"a": -0.5, "b": 1.0},
+        {"a": math.nan, "b": 0.5},
+        {"a": math.inf},
+        {"a": "0.5"},
+        {"baseline": 0.5},
+        {"../x": 0.5},
+    ],
 )
-def test_impossible_variant_weights_are_refused(weights):
-    with pytest.raises((ValueError, TypeError)):
-        config(weights=weights)
+def test_impossible_shares_of_variants_are_refused(shares):
+    with pytest.raises(ValueError, match="treatments|share|variant|treatment"):
+        config(treatments=shares)
 
 
 @pytest.mark.parametrize("threshold", [math.nan, -1, "high", None, "0,05"])
