@@ -22,6 +22,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,14 +93,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the test an empty HOME and no settings of ModelDesk; returns that HOME."""
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give the test an empty HOME and no settings of ModelDesk; the runs it left open have no heartbeat afterwards."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     for name in [name for name in os.environ if name.startswith("MODELDESK_") and name != POSTGRES_SETTING]:
         monkeypatch.delenv(name)
-    return home
+    yield home
+    keeper = sys.modules.get("tracking_parts.keeper")
+    for kept in list(keeper._keepers) if keeper else ():
+        kept.let_go()  # its store is gone with the test
 
 
 # -- SQLite ------------------------------------------------------------------------------------------------

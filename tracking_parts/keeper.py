@@ -84,13 +84,24 @@ class Keeper:
                 self._thread = None
 
     def _work(self, wake: threading.Event) -> None:
+        failing = False
         while not wake.wait(HEARTBEAT_SECONDS):
             with self._lock:
                 runs = sorted(self._open)
             try:
                 self._beat(runs)
-            except Exception:
-                logger.warning("a heartbeat of %d runs could not be written", len(runs), exc_info=True)
+                failing = False
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next heartbeat tries again
+                if not failing:  # said once an outage, not every ten seconds
+                    logger.warning("a heartbeat of %d runs could not be written: %s", len(runs), str(error)[:500])
+                failing = True
+
+    def let_go(self) -> None:
+        """Let go of every run without ending it, and stop the heartbeat."""
+        with self._lock:
+            runs = list(self._open)
+        for run in runs:
+            self.discard(run)
 
     def close(self, error: str | None) -> None:
         """Flush, then end every run that is still open."""
@@ -107,8 +118,7 @@ class Keeper:
                 ended += 1
         except Exception as failure:  # noqa: BLE001 - the store is gone: the next one could not be ended either
             logger.warning("%d runs could not be ended: %s", len(runs) - ended, str(failure).split("\n", 1)[0])
-        for run in runs:
-            self.discard(run)
+        self.let_go()
 
     def _forget(self) -> None:
         """In a forked child: the runs are the parent's."""
