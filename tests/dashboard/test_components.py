@@ -75,7 +75,7 @@ def test_a_row_inserted_above_does_not_move_the_selection(parts):
     screen.page.go_back()
     screen.see(re.compile("chosen: id5, id3"))
     screen.page.reload()
-    screen.see(re.compile("chosen: id5, id3"))
+    screen.see("chosen: id3")  # the inserted row lived in the session that ended; what still exists stays chosen
 
 
 def test_a_dialog_acts_on_the_ids_it_was_opened_for_and_only_after_the_name_was_typed(parts):
