@@ -10,6 +10,7 @@ before a row is written, and a file with a duplicate, missing, additional, linke
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -175,6 +176,10 @@ def open_archive(path: str | os.PathLike[str]) -> Iterator[ModelArchive]:
             raise ArtifactError(
                 f"{source} is no export of a model version, or is damaged: {str(error)[:200]}"
             ) from error
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a damaged directory points before the start of the file
+                raise
+            raise ArtifactError(f"{source} is no export of a model version, or is damaged: {error}") from error
         except (ValueError, TypeError, KeyError) as error:
             raise ArtifactError(f"{source} is refused: {str(error)[:500]}") from error
         except RuntimeError as error:  # zipfile says so of encrypted members
