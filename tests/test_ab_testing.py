@@ -976,7 +976,19 @@ def test_a_fixed_horizon_errs_as_promised_and_covers():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["continuous", "binary"])  # counts are planned by means and judged by ranks
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "continuous",
+        "binary",
+        pytest.param(
+            "count",
+            marks=pytest.mark.xfail(
+                strict=True, reason="counts are planned by means and judged by ranks: power is .74 to .76, not .8"
+            ),
+        ),
+    ],
+)
 @pytest.mark.parametrize("stopping", ["group_sequential", "fixed_horizon"])
 def test_the_planned_size_has_the_planned_power(kind, stopping):
     settings = {
@@ -987,5 +999,5 @@ def test_the_planned_size_has_the_planned_power(kind, stopping):
     config = design(metric_type=kind, stopping=stopping, power=0.8, **settings)
     if config.planned_sample_size is None or stopping == "group_sequential":
         assert config.stopping == stopping
-    found = simulate_experiment(config, effect=config.minimum_detectable_effect, n_simulations=600, seed=5)
-    assert found.significant_rate >= 0.8 - 3 * math.sqrt(0.16 / 600)
+    found = simulate_experiment(config, effect=config.minimum_detectable_effect, n_simulations=1500, seed=5)
+    assert found.significant_rate >= 0.8 - 3 * math.sqrt(0.16 / 1500)
