@@ -183,7 +183,7 @@ def load_object(buffer: Any, serializer: str, *, trusted_types: Sequence[str] | 
         return _load_skops(buffer.read(), list(trusted_types or ()))
     if serializer == "onnx":
         try:
-            import onnx  # type: ignore[import-not-found]
+            import onnx
         except ImportError as error:
             raise _needed("onnx", "loading an ONNX model") from error
         return onnx.load_model_from_string(buffer.read())
