@@ -17,13 +17,15 @@ The tables are created on an empty database, upgraded by the revisions in `migra
 and refused when a newer version of this library made them.
 """
 
-from __future__ import annotations
+# Annotations are objects here, not text: SQLAlchemy would have to evaluate each one again.
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import sqlalchemy as sa
+import sqlalchemy.orm
 from sqlalchemy import event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -115,26 +117,55 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Base(DeclarativeBase):
-    """Base of all tables."""
+class _Base:
+    """Base of all tables. SQLAlchemy is told of them by `map_tables`, not when their classes are made."""
 
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own protocol
-        str: Text,
-        int: sa.BigInteger,
-        float: sa.Double,
-        datetime: UtcDateTime,
-        dict[str, Any]: Json,
-        list[Any]: Json,
-    }
-    metadata = sa.MetaData(
-        naming_convention={
-            "ix": "ix_%(column_0_N_label)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
+    registry: ClassVar = sa.orm.registry(
+        type_annotation_map={
+            str: Text,
+            int: sa.BigInteger,
+            float: sa.Double,
+            datetime: UtcDateTime,
+            dict[str, Any]: Json,
+            list[Any]: Json,
+        },
+        metadata=sa.MetaData(
+            naming_convention={
+                "ix": "ix_%(column_0_N_label)s",
+                "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+                "ck": "ck_%(table_name)s_%(constraint_name)s",
+                "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+                "pk": "pk_%(table_name)s",
+            }
+        ),
     )
+    waiting: ClassVar[list[type]] = []  # tables that SQLAlchemy has not been told of
+    telling: ClassVar = threading.RLock()
+
+    def __init_subclass__(cls) -> None:
+        _Base.waiting.append(cls)
+
+    def __init__(self, **values: Any) -> None:
+        _Base.registry.constructor(self, **values)
+
+
+if TYPE_CHECKING:
+    Base = DeclarativeBase
+else:
+    Base = _Base
+
+
+def map_tables() -> sa.MetaData:
+    """Tell SQLAlchemy of the tables, once a process, and return all of them.
+
+    The first `Database` does so. Mapping takes as long as half of SQLAlchemy's own import; a process that only wants
+    a name from one of the modules need not wait for it.
+    """
+    with _Base.telling:
+        while _Base.waiting:
+            _Base.registry.map_declaratively(_Base.waiting[0])
+            del _Base.waiting[0]
+    return _Base.registry.metadata
 
 
 # -- the schema: shared ------------------------------------------------------------------------------
@@ -478,13 +509,13 @@ STAGE_EVENT_TRIGGERS: dict[str, tuple[str, ...]] = {  # by dialect; the migratio
         "FOR EACH STATEMENT EXECUTE FUNCTION stage_events_refuse()",
     ),
 }
-for _dialect, _statements in STAGE_EVENT_TRIGGERS.items():
-    for _statement in _statements:
-        event.listen(
-            StageEventRow.__table__,
-            "after_create",
-            sa.DDL(_statement).execute_if(dialect=_dialect),  # type: ignore[no-untyped-call]
-        )
+
+
+@event.listens_for(_Base.registry.metadata, "after_create")
+def _create_triggers(_target: sa.MetaData, connection: sa.Connection, **_: Any) -> None:
+    """Make the triggers after the tables, which are made all at once."""
+    for statement in STAGE_EVENT_TRIGGERS[connection.dialect.name]:
+        connection.exec_driver_sql(statement)
 
 
 # -- blobs and who names them: what artifacts.py asks of the database --------------------------------
@@ -535,7 +566,7 @@ def find_claimed_blobs(session: Session, candidates: Iterable[str] | None) -> di
 def _blob_columns() -> list[sa.Column[Any]]:
     return [
         column
-        for table in Base.metadata.tables.values()
+        for table in map_tables().tables.values()
         for column in table.columns
         if any(key.target_fullname == "blobs.sha256" for key in column.foreign_keys)
     ]
@@ -978,5 +1009,9 @@ class Database(Store):
         The SQLite file, if it is one.
     """
 
-    metadata = Base.metadata
     revisions = REVISIONS
+
+    @property
+    def metadata(self) -> sa.MetaData:
+        """All tables."""
+        return map_tables()

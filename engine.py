@@ -55,12 +55,11 @@ class Store:
     Attributes
     ----------
     metadata : sqlalchemy.MetaData
-        The tables.
+        The tables, mapped when the first store is opened.
     revisions : tuple of str
         Every schema revision that is known, oldest first; the last is the current one.
     """
 
-    metadata: ClassVar[sa.MetaData]
     revisions: ClassVar[tuple[str, ...]]
 
     _opened: ClassVar[weakref.WeakValueDictionary[tuple[str, str], Store]] = weakref.WeakValueDictionary()
@@ -92,6 +91,7 @@ class Store:
         } | {"read": self.engine.execution_options(**read_options)}
         self._sessions = {mode: sessionmaker(engine, expire_on_commit=False) for mode, engine in self._engines.items()}
         _fork_aware.add(self)
+        self._metadata = self.metadata  # a session can be asked of a table only after this
         with self._translating():
             self._prepare()
 
@@ -114,6 +114,11 @@ class Store:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r}, artifact_url={self.artifact_url!r})"
+
+    @property
+    def metadata(self) -> sa.MetaData:
+        """The tables: what a subclass adds."""
+        raise NotImplementedError
 
     # -- transactions --------------------------------------------------------------------------------
 
@@ -266,7 +271,7 @@ class Store:
             self._lock_schema(connection)
             if self._revision_of(connection) is not None:
                 return  # another process was faster
-            self.metadata.create_all(connection, checkfirst=False)
+            self._metadata.create_all(connection, checkfirst=False)
             connection.execute(
                 sa.text(
                     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "

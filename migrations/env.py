@@ -7,7 +7,7 @@ from typing import Any, Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-from db import Base, BigId, Json, Real, Text, UtcDateTime
+from db import BigId, Json, Real, Text, UtcDateTime, map_tables
 
 # A revision stands by itself: it must not change its meaning when a type in db.py does.
 _NAMED: dict[Any, str] = {Text: "TEXT", BigId: "ID"}  # see script.py.mako
@@ -27,7 +27,7 @@ def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=map_tables(),
     render_as_batch=True,
     render_item=render_item,
     transactional_ddl=True,

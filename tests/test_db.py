@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import DeclarativeBase, Mapped
 
 import db
 from db import Database, ModelDeskError, StateError, StorageError
@@ -24,11 +24,10 @@ from db import Database, ModelDeskError, StateError, StorageError
 ROOT = Path(__file__).parent.parent
 
 
-class TypesBase(db.Base):
+class TypesBase(DeclarativeBase):
     """Tables of the tests have metadata of their own, so that no store gets them."""
 
-    __abstract__ = True
-    metadata = sa.MetaData()
+    type_annotation_map = {datetime: db.UtcDateTime}
 
 
 class SampleRow(TypesBase):

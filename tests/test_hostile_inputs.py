@@ -68,7 +68,7 @@ def row_counts(database: Database) -> dict[str, int]:
     with database.read() as session:
         return {
             name: session.scalar(sa.select(sa.func.count()).select_from(table))
-            for name, table in db.Base.metadata.tables.items()
+            for name, table in db.map_tables().tables.items()
         }
 
 
@@ -116,7 +116,7 @@ PATHS = {
 
 
 def monitored_names(database: Database) -> list[str]:
-    table = db.Base.metadata.tables["monitored_models"]
+    table = db.map_tables().tables["monitored_models"]
     with database.read() as session:
         return list(session.scalars(sa.select(table.c.name)))
 

@@ -20,7 +20,6 @@ import model_registry
 from artifacts import ArtifactStore
 from db import (
     ArtifactError,
-    Base,
     Database,
     DuplicateError,
     ModelVersionRow,
@@ -28,6 +27,7 @@ from db import (
     StageEventRow,
     StateError,
     StorageError,
+    map_tables,
 )
 from model_registry import (
     ALLOWED_TRANSITIONS,
@@ -59,7 +59,7 @@ def rows(database: Database) -> dict[str, int]:
     with database.read() as session:
         return {
             name: session.scalar(sa.select(sa.func.count()).select_from(table))
-            for name, table in Base.metadata.tables.items()
+            for name, table in map_tables().tables.items()
         }
 
 

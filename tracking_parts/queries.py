@@ -41,15 +41,12 @@ FLOAT_MAX = 1.7976931348623157e308
 Condition = sa.ColumnElement[bool]
 T = TypeVar("T")
 
-_STATISTIC_COLUMNS = {
-    "last": MetricSummaryRow.last_value,
-    "min": MetricSummaryRow.min_value,
-    "max": MetricSummaryRow.max_value,
-    "last_step": MetricSummaryRow.last_step,
-    "min_step": MetricSummaryRow.min_step,
-    "max_step": MetricSummaryRow.max_step,
-    "n_points": MetricSummaryRow.n_points,
-}
+_STATISTIC_COLUMNS = {"last": "last_value", "min": "min_value", "max": "max_value"}  # the others are named alike
+
+
+def _statistic(name: str) -> Any:
+    """Return the column of a statistic of a metric, as a plain number."""
+    return sa.type_coerce(getattr(MetricSummaryRow, _STATISTIC_COLUMNS.get(name, name)), sa.Double)
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -216,7 +213,7 @@ def _compare(column: Any, operator: str, value: Any) -> Condition:
 
 
 def _metric_test(node: Comparison) -> Condition:
-    column = sa.type_coerce(_STATISTIC_COLUMNS[node.field.statistic], sa.Double)
+    column = _statistic(node.field.statistic)
     if node.operator == "in":
         return sa.or_(*(_is_number(column, value) for value in node.values))
     value = node.values[0]
@@ -360,7 +357,7 @@ def find_runs(
         return list(session.scalars(query.limit(limit).offset(offset)))
     # Sorted by a metric: first the runs that have a finite value of it, straight from the metric's index, then the
     # others.
-    column = sa.type_coerce(_STATISTIC_COLUMNS[first.statistic], sa.Double)
+    column = _statistic(first.statistic)
     finite = sa.and_(column >= -FLOAT_MAX, column <= FLOAT_MAX)
     has_value = [MetricSummaryRow.key_id == keys[first.key], finite]
     small = experiment is not None and _is_small(session, conditions)
@@ -398,7 +395,7 @@ def _order(order: Sequence[tuple[Field, bool]], keys: dict[str, int]) -> list[An
         elif field.key not in keys:
             continue  # nobody ever logged it: everything is equal
         elif field.kind == "metrics":
-            value = sa.type_coerce(_STATISTIC_COLUMNS[field.statistic], sa.Double)
+            value = _statistic(field.statistic)
             finite = sa.and_(value >= -FLOAT_MAX, value <= FLOAT_MAX)
             columns = [_lookup(MetricSummaryRow, keys[field.key], value, finite)]
         elif field.kind == "params":
