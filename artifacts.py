@@ -24,27 +24,31 @@ import io
 import mmap
 import os
 import re
-import secrets
-import stat
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import unquote, urlsplit
 
-from db import ArtifactError, StorageError, add_blobs, find_claimed_blobs, lock_blobs, remove_blobs
+from artifact_backends import (
+    TEMPORARY_PREFIX,
+    Backend,
+    Entry,
+    FolderBackend,
+    RemoteBackend,
+    Unfinished,
+    UnfinishedFile,
+    explained,
+    one_line,
+    storage_error,
+    write_all,
+)
+from artifact_sources import check_artifact_path, list_tree, open_regular
+from db import add_blobs, find_claimed_blobs, lock_blobs, remove_blobs
+from errors import ArtifactError, StorageError
 from values import InvalidTypeError, InvalidValueError, check_text, shorten
-
-_fcntl: ModuleType | None
-try:
-    import fcntl as _fcntl
-except ImportError:  # Windows: sweeps then rely on the grace period alone
-    _fcntl = None
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -62,17 +66,14 @@ __all__ = [
 ]
 
 CHUNK_BYTES = 1 << 20  # read, hashed and written at a time
+
 DEFAULT_GRACE_SECONDS = 3600.0  # an upload may be this far ahead of its row before a sweep looks at it
-MAPPED_UPLOAD_BYTES = 32 << 20  # above it an upload is mapped from its temporary file, not read into memory
+
 HUGE_PAGE_BYTES = 2 << 20  # below one huge page there is nothing to gain
-MAX_PATH_CHARACTERS = 1_000
-FOLDER = "sha256"
-TEMPORARY_PREFIX = ".tmp-"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
-_FORBIDDEN_IN_PATHS = frozenset('\\:;#?*<>|"')
-_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 
 
 # -- records -----------------------------------------------------------------------------------------
@@ -146,9 +147,6 @@ class SweepReport:
         return asdict(self)
 
 
-# -- checks ------------------------------------------------------------------------------------------
-
-
 def check_sha256(value: object, field: str = "sha256") -> str:
     """Return a content hash: 64 lower-case hexadecimal digits.
 
@@ -165,300 +163,13 @@ def check_sha256(value: object, field: str = "sha256") -> str:
     return text
 
 
-def check_artifact_path(value: object, field: str = "artifact path") -> str:
-    """Return the relative path of a file inside a folder artifact, or say which rule it breaks.
-
-    Parts are separated by ``/``. None may be empty, ``.`` or ``..``, begin or end with a space, end with a
-    dot, contain a backslash, one of ``: ; # ? * < > | "`` or an invisible character; the first may not begin
-    with ``.tmp`` (unfinished files do).
-
-    >>> check_artifact_path("weights/layer-1.npy")
-    'weights/layer-1.npy'
-    >>> check_artifact_path("../x")
-    Traceback (most recent call last):
-    ...
-    values.InvalidValueError: artifact path has the part '..': '../x'; name files inside the folder only
-    """
-    text = check_text(value, field, max_length=MAX_PATH_CHARACTERS)
-    if not text:
-        raise InvalidValueError(f"{field} is empty; name a file such as 'plots/roc.png'")
-    if text.startswith("/"):
-        raise InvalidValueError(f"{field} is absolute: {shorten(text)}; give a path relative to the artifact")
-    for character in text:
-        if character in _FORBIDDEN_IN_PATHS or not (character.isprintable()):
-            raise InvalidValueError(f"{field} may not contain {character!r}: {shorten(text)}")
-    for part in text.split("/"):
-        if part in {"", ".", ".."}:
-            raise InvalidValueError(
-                f"{field} has the part {part!r}: {shorten(text)}; name files inside the folder only"
-            )
-        if part != part.strip() or part.endswith("."):
-            raise InvalidValueError(f"{field} has a part with a space at an end or a dot last: {shorten(text)}")
-        if len(part.encode()) > 255:
-            raise InvalidValueError(f"{field} has a part of over 255 bytes, which file systems refuse: {shorten(text)}")
-    if text.startswith(".tmp"):
-        raise InvalidValueError(f"{field} may not begin with '.tmp', as unfinished files do: {shorten(text)}")
-    return text
-
-
-# -- where the bytes are -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    name: str
-    size_bytes: int
-    modified_seconds: float  # since 1970
-
-
-class _Backend(Protocol):
-    """The few things the store asks of a place for files."""
-
-    def create(self) -> _Unfinished: ...
-    def size(self, name: str) -> int | None: ...
-    def read(self, name: str) -> bytes: ...
-    def open(self, name: str) -> IO[bytes]: ...
-    def refresh(self, name: str) -> None: ...
-    def entries(self) -> Iterator[_Entry]: ...
-    def remove(self, name: str, *, unfinished: bool) -> bool: ...
-
-
-class _Unfinished(Protocol):
-    """A file being written: it has no content name yet."""
-
-    file: IO[bytes]
-
-    def finish(self, name: str) -> None: ...
-    def discard(self) -> None: ...
-
-
-class _FolderBackend:
-    """A folder of this machine: `<root>/sha256/<hash>`."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.folder = root / FOLDER
-
-    def create(self) -> _UnfinishedFile:
-        with _explained(f"the artifact store {self.root} cannot be written"):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return _UnfinishedFile(self.folder)
-
-    def size(self, name: str) -> int | None:
-        try:
-            found = os.stat(self.folder / name, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-    def read(self, name: str) -> bytes:
-        with self.open(name) as file:
-            return file.read()
-
-    def open(self, name: str) -> IO[bytes]:
-        descriptor = os.open(
-            self.folder / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        )
-        return os.fdopen(descriptor, "rb", buffering=0)
-
-    def refresh(self, name: str) -> None:
-        with suppress(OSError):  # another user's file: claims check presence, the time only spares work
-            os.utime(self.folder / name)
-
-    def entries(self) -> Iterator[_Entry]:
-        try:
-            with os.scandir(self.folder) as found:
-                for entry in found:
-                    with suppress(FileNotFoundError):  # finished or removed meanwhile
-                        if entry.is_file(follow_symlinks=False):
-                            status = entry.stat(follow_symlinks=False)
-                            yield _Entry(entry.name, status.st_size, status.st_mtime)
-        except FileNotFoundError:
-            return
-
-    def remove(self, name: str, *, unfinished: bool) -> bool:
-        path = self.folder / name
-        try:
-            if unfinished and _fcntl is not None:
-                with path.open("rb") as file:
-                    try:
-                        _fcntl.flock(file, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
-                    except BlockingIOError:
-                        return False  # its writer lives
-                    path.unlink()
-            else:
-                path.unlink()
-        except FileNotFoundError:
-            return False
-        return True
-
-
-class _UnfinishedFile:
-    """A temporary file beside its final place; its writer holds a lock on it that dies with the process."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        while True:
-            self.path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
-            descriptor = os.open(self.path, flags, 0o600)
-            if _fcntl is None:
-                break
-            _fcntl.flock(descriptor, _fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_nlink:
-                break
-            os.close(descriptor)  # a sweep came between making and locking it
-        self.file: IO[bytes] = os.fdopen(descriptor, "w+b", buffering=0)
-
-    def finish(self, name: str) -> None:
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        # Replacing a file of that name is a repair: equal hash, equal bytes, unless the old one is damaged.
-        os.replace(self.path, self.folder / name)
-        self.file.close()
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def discard(self) -> None:
-        with suppress(FileNotFoundError):
-            self.path.unlink()
-        self.file.close()
-
-
-class _RemoteBackend:
-    """Any fsspec file system. One conditional PUT is atomic there: no temporary names, no renames."""
-
-    def __init__(self, url: str, options: dict[str, Any]) -> None:
-        self.url = url.rstrip("/")
-        self.protocol = url.split("://", 1)[0].lower()
-        self.options = options
-        self._local = threading.local()
-
-    @property
-    def file_system(self) -> Any:
-        """The fsspec file system of this thread and process (connections do not survive a fork)."""
-        kept: tuple[int, Any] | None = getattr(self._local, "kept", None)
-        if kept is None or kept[0] != os.getpid():
-            import fsspec
-
-            options = {"use_listings_cache": False, **self.options}
-            try:
-                made = fsspec.filesystem(self.protocol, **options)
-            except ImportError as error:
-                package = _PACKAGES.get(self.protocol, "the fsspec plugin of that protocol")
-                raise StorageError(
-                    f"artifacts at {self.protocol}:// need the package {package}; install it:  pip install {package}"
-                ) from error
-            except ValueError as error:
-                raise InvalidValueError(
-                    f"artifact URL has the unknown scheme {self.protocol}://; use a folder, s3://, gs:// or memory://"
-                ) from error
-            kept = self._local.kept = (os.getpid(), made)
-        return kept[1]
-
-    def _path(self, name: str) -> str:
-        return f"{self.url.split('://', 1)[1]}/{FOLDER}/{name}"
-
-    def create(self) -> _UnfinishedUpload:
-        return _UnfinishedUpload(self)
-
-    def put(self, name: str, file: IO[bytes], size: int) -> None:
-        path = self._path(name)
-        file.seek(0)
-        mapped = None
-        if size >= MAPPED_UPLOAD_BYTES and self.protocol != "memory":
-            mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
-        content: Any = file.read() if mapped is None else mapped
-        try:
-            try:
-                if mapped is not None and self.protocol == "s3":
-                    content = _Sliced(mapped)
-                self.file_system.pipe_file(path, content, mode="create")
-            except Exception as error:  # each protocol has its own "exists already"
-                present = self.size(name)
-                if present == size:
-                    return  # the same content is there: what a conditional put is for
-                if present is None:
-                    raise StorageError(f"{self.url} refused to store {size:,} bytes: {_one_line(error)}") from error
-                self.file_system.pipe_file(path, content)  # a torn object of that name: repair it
-        finally:
-            if mapped is not None:
-                del content
-                mapped.close()
-
-    def size(self, name: str) -> int | None:
-        try:
-            return int(self.file_system.info(self._path(name))["size"])
-        except FileNotFoundError:
-            return None
-
-    def read(self, name: str) -> bytes:
-        return bytes(self.file_system.cat_file(self._path(name)))
-
-    def open(self, name: str) -> IO[bytes]:
-        opened: IO[bytes] = self.file_system.open(self._path(name), "rb")
-        return opened
-
-    def refresh(self, name: str) -> None:
-        """Objects keep the time of their PUT; a claim checks their presence instead."""
-
-    def entries(self) -> Iterator[_Entry]:
-        try:
-            found = self.file_system.ls(self._path("").rstrip("/"), detail=True)
-        except FileNotFoundError:
-            return
-        for entry in found:
-            if entry["type"] == "file":
-                when = entry.get("LastModified") or entry.get("mtime") or entry.get("created") or entry.get("updated")
-                yield _Entry(entry["name"].rsplit("/", 1)[-1], int(entry["size"]), _to_seconds(when))
-
-    def remove(self, name: str, *, unfinished: bool) -> bool:
-        try:
-            self.file_system.rm_file(self._path(name))
-        except FileNotFoundError:
-            return False
-        return True
-
-
-class _Sliced:
-    """A mapped file whose slices are bytes, as a multipart upload wants them; it never is in memory whole."""
-
-    def __init__(self, mapped: mmap.mmap) -> None:
-        self.mapped = mapped
-
-    def __len__(self) -> int:
-        return len(self.mapped)
-
-    def __getitem__(self, key: slice) -> bytes:
-        return self.mapped[key]
-
-
-class _UnfinishedUpload:
-    """A local temporary file (without a name where the system can do that) until its hash is known."""
-
-    def __init__(self, backend: _RemoteBackend) -> None:
-        self.backend = backend
-        self.file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by finish() or discard()
-
-    def finish(self, name: str) -> None:
-        self.file.flush()
-        self.backend.put(name, self.file, self.file.seek(0, os.SEEK_END))
-        self.file.close()
-
-    def discard(self) -> None:
-        self.file.close()
-
-
 # -- writing -----------------------------------------------------------------------------------------
 
 
 class _HashingFile(io.RawIOBase):
     """Passes bytes on to an unfinished file and adds them to the hash."""
 
-    def __init__(self, unfinished: _Unfinished) -> None:
+    def __init__(self, unfinished: Unfinished) -> None:
         super().__init__()
         self._unfinished = unfinished
         self.hash = hashlib.sha256()
@@ -476,7 +187,7 @@ class _HashingFile(io.RawIOBase):
             if self.is_discarded:  # the buffer in front empties itself when it is collected
                 return len(view)
             self.hash.update(view)
-            _write_all(self._unfinished.file, view)
+            write_all(self._unfinished.file, view)
             self.size += len(view)
             return len(view)
 
@@ -490,7 +201,7 @@ class BlobWriter(io.BufferedWriter):
         What was stored; known after the ``with`` block.
     """
 
-    def __init__(self, unfinished: _Unfinished) -> None:
+    def __init__(self, unfinished: Unfinished) -> None:
         self._hashing = _HashingFile(unfinished)
         super().__init__(self._hashing, CHUNK_BYTES)
         self._unfinished = unfinished
@@ -548,17 +259,17 @@ class ArtifactStore:
             raise InvalidValueError("artifact URL is empty; give a folder or a URL such as s3://bucket/prefix")
         check_text(text, "artifact URL", max_length=4_000)
         scheme = _SCHEME.match(text)
-        self._backend: _Backend
+        self._backend: Backend
         if scheme is None or scheme[1].lower() in {"file", "local"}:
             path = unquote(urlsplit(text).path) if scheme is not None else text
             root = Path(os.path.abspath(os.path.expanduser(path)))
             self.url = str(root)
-            self._backend = _FolderBackend(root)
+            self._backend = FolderBackend(root)
         else:
             if "@" in text.split("://", 1)[1].split("/", 1)[0]:
                 raise InvalidValueError("artifact URL may not hold credentials; give them by the environment")
             self.url = text.rstrip("/")
-            self._backend = _RemoteBackend(text, options)
+            self._backend = RemoteBackend(text, options)
 
     def __repr__(self) -> str:
         return f"ArtifactStore({self.url!r})"
@@ -587,13 +298,13 @@ class ArtifactStore:
         try:
             try:
                 yield writer
-                with _explained(f"the artifact store {self.url} cannot be written"):
+                with explained(f"the artifact store {self.url} cannot be written"):
                     writer.finish()
                 done = True
             except OSError as error:
                 # Writes happen in the caller's block (a serializer): a full disk shows there.
                 if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} and not isinstance(error, StorageError):
-                    raise _storage_error(f"the artifact store {self.url} cannot be written", error) from error
+                    raise storage_error(f"the artifact store {self.url} cannot be written", error) from error
                 raise
         finally:
             if not done:
@@ -613,7 +324,7 @@ class ArtifactStore:
         ArtifactError
             If there is no such file, or it is a folder, FIFO, socket or device.
         """
-        with _open_regular(Path(path)) as source:
+        with open_regular(Path(path)) as source:
             return self.put_stream(source)
 
     def put_stream(self, source: BinaryIO | IO[bytes]) -> StoredBlob:
@@ -640,8 +351,8 @@ class ArtifactStore:
 
     def put_tree_stepwise(self, path: str | os.PathLike[str]) -> Iterator[tuple[str, StoredBlob]]:
         """Do what `put_tree` does, and tell each file as it is stored; all of the folder is checked first."""
-        for relative, real in _list_tree(Path(path)):
-            with _open_regular(real, follow=False) as source:
+        for relative, real in list_tree(Path(path)):
+            with open_regular(real, follow=False) as source:
                 yield relative, self.put_stream(source)
 
     # -- get -----------------------------------------------------------------------------------------
@@ -679,7 +390,7 @@ class ArtifactStore:
         does not change it.
         """
         name = check_sha256(sha256)
-        if isinstance(self._backend, _FolderBackend) and hasattr(mmap, "MADV_HUGEPAGE"):
+        if isinstance(self._backend, FolderBackend) and hasattr(mmap, "MADV_HUGEPAGE"):
             with self._reading(name), self._backend.open(name) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size >= HUGE_PAGE_BYTES:
@@ -703,18 +414,18 @@ class ArtifactStore:
         if os.path.lexists(target):
             raise FileExistsError(f"{target} exists; name a new file")
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = _UnfinishedFile(target.parent)
+        unfinished = UnfinishedFile(target.parent)
         try:
             digest, size = hashlib.sha256(), 0
             with self._reading(name), self._backend.open(name) as source:
                 while chunk := source.read(CHUNK_BYTES):
                     digest.update(chunk)
                     size += len(chunk)
-                    with _explained(f"{target} cannot be written"):
-                        _write_all(unfinished.file, chunk)
+                    with explained(f"{target} cannot be written"):
+                        write_all(unfinished.file, chunk)
             if digest.hexdigest() != name:
                 raise ArtifactError(_altered(self.url, name, digest.hexdigest(), size))
-            with _explained(f"{target} cannot be written"):
+            with explained(f"{target} cannot be written"):
                 unfinished.finish(target.name)
         except BaseException:
             unfinished.discard()
@@ -734,7 +445,7 @@ class ArtifactStore:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise ArtifactError(f"{name[:12]}… in {self.url} is a link; the store holds files only") from error
-            raise ArtifactError(f"{name[:12]}… cannot be read from {self.url}: {_one_line(error)}") from error
+            raise ArtifactError(f"{name[:12]}… cannot be read from {self.url}: {one_line(error)}") from error
 
     # -- claims and care -----------------------------------------------------------------------------
 
@@ -815,8 +526,8 @@ class ArtifactStore:
         if not (isinstance(grace_seconds, int | float) and grace_seconds >= 0):
             raise InvalidValueError(f"grace_seconds must be a number of at least 0, got {grace_seconds!r}")
         limit = time.time() - grace_seconds
-        finished: dict[str, _Entry] = {}
-        unfinished: list[_Entry] = []
+        finished: dict[str, Entry] = {}
+        unfinished: list[Entry] = []
         n_kept = 0
         with self._reading("0" * 64):
             for entry in self._backend.entries():
@@ -922,28 +633,6 @@ def _progress(wanted: bool | Callable[[int, int], None], total: int) -> Iterator
         yield lambda done: None
 
 
-def _one_line(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())[:300]
-
-
-def _storage_error(what: str, error: OSError) -> StorageError:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StorageError(f"{what}: the disk is full; nothing of this write was kept. Free some space and repeat it")
-    return StorageError(f"{what}: {_one_line(error)}")
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turn an operating system error into one sentence that names the place."""
-    try:
-        yield
-    except (StorageError, ArtifactError):
-        raise
-    except OSError as error:
-        raise _storage_error(what, error) from error
-
-
 def _altered(url: str, name: str, found: str, size: int) -> str:
     return (
         f"the file of {name[:12]}… in {url} was altered or cut: its {size:,} bytes hash to {found[:12]}…; "
@@ -965,77 +654,3 @@ def _read_anonymously(file: IO[bytes], size: int) -> tuple[mmap.mmap, str]:
             digest.update(view[done : done + count])
             done += count
     return buffer, digest.hexdigest()
-
-
-def _to_seconds(when: Any) -> float:
-    if when is None:
-        return time.time()  # unknown age: too young to sweep
-    if isinstance(when, str):
-        from datetime import datetime
-
-        when = datetime.fromisoformat(when)
-    return float(when.timestamp()) if hasattr(when, "timestamp") else float(when)
-
-
-def _write_all(file: IO[bytes], data: bytes | memoryview) -> None:
-    """Write all of the bytes: an unbuffered file may take less than it is given."""
-    with memoryview(data).cast("B") as view:
-        done = 0
-        while done < len(view):
-            done += file.write(view[done:])
-
-
-@contextmanager
-def _open_regular(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
-    """Open a regular file for reading without ever waiting for a FIFO or reading a device."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    if not follow:
-        flags |= getattr(os, "O_NOFOLLOW", 0)
-    try:
-        if path.is_dir():
-            raise ArtifactError(f"{path} is a folder; store it as a folder, or name a file in it")
-        descriptor = os.open(path, flags)
-    except ValueError as error:  # a NUL character in the path
-        raise InvalidValueError(f"{shorten(str(path))} is not a path: {error}") from error
-    except ArtifactError:
-        raise
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {_one_line(error)}") from error
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ArtifactError(f"{path} is not a regular file (a FIFO, socket or device); only files are stored")
-        yield file
-
-
-def _list_tree(root: Path) -> list[tuple[str, Path]]:
-    """Return (relative path, real file) of all files below a folder, or refuse the folder."""
-    if not root.is_dir():
-        raise ArtifactError(f"{root} is not a folder")
-    real_root = os.path.realpath(root)
-    found: list[tuple[str, Path]] = []
-
-    def refuse(error: OSError) -> None:
-        raise ArtifactError(f"{error.filename} cannot be read: {_one_line(error)}") from error
-
-    for folder, folders, files in os.walk(real_root, onerror=refuse, followlinks=False):
-        for name in folders:
-            if os.path.islink(os.path.join(folder, name)):
-                raise ArtifactError(
-                    f"{os.path.join(folder, name)} is a link to a folder; put the files themselves there"
-                )
-        for name in files:
-            path = os.path.join(folder, name)
-            relative = check_artifact_path(os.path.relpath(path, real_root).replace(os.sep, "/"))
-            real = os.path.realpath(path)
-            if os.path.commonpath([real, real_root]) != real_root:
-                raise ArtifactError(f"{path} is a link that leaves the folder; put the file itself there")
-            try:
-                mode = os.stat(real, follow_symlinks=False).st_mode
-            except OSError as error:
-                raise ArtifactError(f"{path} cannot be read: {_one_line(error)}") from error
-            if not stat.S_ISREG(mode):
-                raise ArtifactError(f"{path} is not a regular file (a FIFO, socket or device); only files are stored")
-            found.append((relative, Path(real)))
-    if not found:
-        raise ArtifactError(f"{root} holds no files; there is nothing to store")
-    return sorted(found)

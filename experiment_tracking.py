@@ -50,7 +50,7 @@ from db import (
     to_microseconds,
 )
 from errors import DuplicateError, NotFoundError
-from tracking_parts import metric_log, queries
+from tracking_parts import history, metric_log, queries
 from tracking_parts.analysis import Analysis
 from tracking_parts.buffer import Entry, MetricBuffer
 from tracking_parts.environment import capture_environment as capture
@@ -72,6 +72,7 @@ from tracking_parts.records import (
     RunStatus,
 )
 from tracking_parts.removal import Removal
+from tracking_parts.unknown import UnknownKeyWarning, warn_of_unknown_keys
 from values import check_choice, check_name, check_text, encode_json, new_id, shorten, to_int
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ __all__ = [
     "PurgeReport",
     "Run",
     "RunStatus",
+    "UnknownKeyWarning",
 ]
 
 logger = logging.getLogger("modeldesk")
@@ -498,8 +500,8 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         Parameters
         ----------
         filter : str or None
-            Such as ``"metrics.accuracy > 0.9 and params.lr = 0.01"``; the language is described in
-            `tracking_parts.filters`.
+            Such as ``"metrics.accuracy > 0.9 and params.lr = 0.01"`` or ``"metrics.loss.min < 0.1"``; the language is
+            described in `tracking_parts.filters`.
         experiment : str, sequence of str or None
             Only runs of these experiments.
         order_by : str, sequence of str or None
@@ -515,7 +517,14 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         -------
         DataFrame
             A row a run: run_id, name, experiment, status, started_at, ended_at, duration_seconds, parent_run_id, note,
-            archived, then ``params.*``, ``metrics.*`` (last values) and ``tags.*``.
+            archived, then ``params.*``, ``metrics.*`` (last values) and ``tags.*``. Without any run it has the first
+            columns and no rows.
+
+        Warns
+        -----
+        UnknownKeyWarning
+            If the filter or the order names a metric, param or tag that none of the runs looked at has; the sentences
+            are also in ``frame.attrs["warnings"]``.
 
         Raises
         ------
@@ -532,7 +541,11 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         self._settle()
         with self._database.read() as session:
             found = queries.find_runs(session, node, experiment, order, limit, offset, include)
-            return queries.read_frame(session, found)
+            frame = queries.read_frame(session, found)
+            unknown = warn_of_unknown_keys(session, node, order, experiment, include, found=bool(found), depth=2)
+        if unknown:
+            frame.attrs["warnings"] = unknown
+        return frame
 
     def count_runs(
         self,
@@ -546,10 +559,10 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         check_choice(include, "include", ["active", "archived", "deleted", "all"])
         self._settle()
         with self._database.read() as session:
-            query = (
-                sa.select(sa.func.count()).select_from(RunRow).where(*queries.where(session, node, experiment, include))
-            )
-            return int(session.scalar(query) or 0)
+            conditions = queries.where(session, node, experiment, include)
+            count = int(session.scalar(sa.select(sa.func.count()).select_from(RunRow).where(*conditions)) or 0)
+            warn_of_unknown_keys(session, node, [], experiment, include, found=count > 0, depth=2)
+            return count
 
     def metric_history(
         self, run_ids: str | Sequence[str], metric: str | Sequence[str], *, max_points: int | None = None
@@ -561,9 +574,9 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         run_ids : str or sequence of str
         metric : str or sequence of str
         max_points : int or None
-            At most about so many rows a run and metric: the steps are cut into equal buckets, and of each the least,
-            the greatest
-            and the last value stay, chosen in the database. No extreme is lost, whatever the length.
+            At most so many rows a run and metric, 3 at least: the steps are cut into equal buckets, and of each the
+            first, the least, the greatest and the last value stay, chosen in the database. No extreme is lost, whatever
+            the length; a bucket with a value that is no number keeps that instead of the first.
 
         Returns
         -------
@@ -578,10 +591,10 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         runs = [run_ids] if isinstance(run_ids, str) else list(run_ids)
         metrics = [metric] if isinstance(metric, str) else list(metric)
         if max_points is not None:
-            max_points = to_int(max_points, "max_points", 3)
+            max_points = to_int(max_points, "max_points", history.MIN_POINTS)
         self._settle()
         with self._database.read() as session:
-            return queries.read_history(session, self._sql, runs, metrics, max_points)
+            return history.read_history(session, self._sql, runs, metrics, max_points)
 
     # -- at the end ----------------------------------------------------------------------------------
 

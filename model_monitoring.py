@@ -44,7 +44,8 @@ from db import (
     from_microseconds,
     to_microseconds,
 )
-from monitoring_parts.alerting import Alert, AlertRule, AlertSink, AlertVerbs, AlertWorker, Delivery
+from monitoring_parts.alert_records import Alert, AlertRule, AlertSink, Delivery
+from monitoring_parts.alerting import AlertVerbs, AlertWorker
 from monitoring_parts.assembly import (
     verdict_of,
 )
@@ -76,6 +77,7 @@ from monitoring_parts.results import (
 )
 from stats.data_drift import ALPHA
 from stats.performance_drift import DEFAULT_CHARTS, LEARNING_POINTS
+from stats.series import weighted_mean
 from values import (
     InvalidTypeError,
     InvalidValueError,
@@ -757,8 +759,7 @@ class ModelMonitoring(AlertVerbs, FeatureVerbs, PredictionVerbs):
         counts = np.concatenate([part.counts for part in both])[times > first]
         mean = None
         if values.size:
-            weighted = bool((counts > 0.0).all())
-            mean = float(np.average(values, weights=counts)) if weighted else float(values.mean())
+            mean = weighted_mean(values, counts if bool((counts > 0.0).all()) else None)
         return MetricSummary(
             metric=row.metric,
             segment=row.segment or None,

@@ -18,12 +18,10 @@ none of it. Files are written first and rows last; deleting works the other way 
 from __future__ import annotations
 
 import getpass
-import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,72 +29,49 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from artifacts import ArtifactStore, StoredBlob, check_artifact_path
-from db import (
-    ArtifactError,
-    Base,
-    Database,
-    DuplicateError,
-    ModelAliasRow,
-    ModelFileRow,
-    ModelMetricRow,
-    ModelPerformanceRow,
-    ModelRow,
-    ModelTagRow,
-    ModelVersionRow,
-    NotFoundError,
-    RunRow,
-    StageEventRow,
-    StateError,
-)
-from registry_parts import archive, formats, metadata
-from registry_parts.formats import ArtifactInspection
+from artifacts import ArtifactStore, check_artifact_path
+from db import Database, ModelRow, ModelVersionRow, RunRow
+from errors import ArtifactError, NotFoundError
+from registry_parts import archive, environment, formats, history, inspection, labels, removal, search
+from registry_parts.card import render_card
+from registry_parts.comparison import ModelComparison, compare_versions
+from registry_parts.gates import check_gates
+from registry_parts.inspection import ArtifactInspection
 from registry_parts.queries import (
     PAGE_LIMIT,
-    conditions,
     find_model,
     find_production,
     find_stored,
     find_version,
-    highest_version,
-    in_parts,
-    lock_or_create_model,
-    ordered,
     paged,
     pick_version,
-    previous_production,
-    to_event,
     to_models,
     to_version,
     to_versions,
-    versions_to_frame,
 )
 from registry_parts.records import (
     ALLOWED_TRANSITIONS,
-    ModelComparison,
+    DependencyMismatchWarning,
+    GarbageReport,
     ModelStage,
     ModelType,
     ModelVersion,
     RegisteredModel,
     StageEvent,
     VersionProblem,
-    compare_versions,
 )
-from registry_parts.stages import add_event, ask_gates, check_evidence, move
-from values import (
-    InvalidTypeError,
-    InvalidValueError,
-    check_key,
-    check_name,
-    check_text,
-    decode_json,
-    encode_json,
-    new_id,
-    shorten,
-    to_float,
-    to_int,
-    to_utc,
+from registry_parts.registration import (
+    Files,
+    Registration,
+    check_facts,
+    insert_version,
+    to_metrics,
+    to_plain_json,
+    to_tags,
 )
+from registry_parts.signature import fingerprint_data, infer_signature
+from registry_parts.stages import ask_gates, check_evidence, roll_back, transition
+from values import InvalidValueError, check_key, check_text, to_int, to_utc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,46 +89,12 @@ __all__ = [
     "RegisteredModel",
     "StageEvent",
     "VersionProblem",
+    "fingerprint_data",
 ]
 
 
-HYPERPARAMETERS_MAX_BYTES = 1_000_000
 CARD_MAX_CHARACTERS = 200_000
-Files = list[tuple[str, StoredBlob]]  # relative paths and contents
 _UNCHANGED: Any = object()  # an argument that was not given, where None means "none"
-
-
-class DependencyMismatchWarning(UserWarning):
-    """A model is loaded where a package has another version than the one it was made with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GarbageReport:
-    """What `collect_garbage` gave back, or would give back.
-
-    Attributes
-    ----------
-    dry_run : bool
-        True: nothing was removed.
-    purged : tuple of (name, version)
-        Deleted versions whose files were given up; they cannot be restored.
-    removed : tuple of str
-        Hashes of the removed files.
-    n_temporary : int
-        Unfinished files of processes that died.
-    freed_bytes : int
-        In the artifact store.
-    """
-
-    dry_run: bool
-    purged: tuple[tuple[str, str], ...]
-    removed: tuple[str, ...]
-    n_temporary: int
-    freed_bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
 
 
 class ModelRegistryManager:
@@ -227,7 +168,7 @@ class ModelRegistryManager:
         run_id : str, optional
             The tracked run that trained the model.
         data_fingerprint : str, optional
-            See `registry_parts.metadata.fingerprint_data`.
+            See `fingerprint_data`.
         owner : str, optional
         serializer : {"joblib", "pickle", "cloudpickle", "skops", "onnx"}
         actor : str, optional
@@ -253,37 +194,20 @@ class ModelRegistryManager:
         StorageError
             If the bytes cannot be written; nothing was kept then.
         """
+        facts = check_facts(locals(), self._who(actor))  # the arguments by name: nothing else is bound yet
         formats.check_serializer(serializer)
         if serializer not in formats.FILE_NAMES:
             raise InvalidValueError(f"serializer {serializer!r} is for files and folders; use register_file()")
-        facts = self._facts(
-            name=name,
-            version=version,
-            bump=bump,
-            model_type=model_type,
-            performance_metrics=performance_metrics,
-            hyperparameters=hyperparameters,
-            stage=stage,
-            tags=tags,
-            description=description,
-            run_id=run_id,
-            data_fingerprint=data_fingerprint,
-            owner=owner,
-            actor=actor,
-            idempotency_key=idempotency_key,
-        )
-        given = {} if dependencies is None else metadata.to_dependencies(dependencies)
-        known, facts["environment"] = metadata.capture(model)
-        facts["dependencies"] = known | given
-        facts["signature"] = None if input_example is None else metadata.infer_signature(model, input_example)
-        facts |= {"serializer": serializer, "origin": "object"}
+        known, facts["environment"] = environment.capture(model)
+        facts["dependencies"] = known | facts["dependencies"]
+        facts["signature"] = None if input_example is None else infer_signature(model, input_example)
 
         def put(files: Files) -> None:
             with self._store.writer() as file:
                 formats.dump_model(model, file, serializer)
             files.append((formats.FILE_NAMES[serializer], file.blob))
 
-        return self._register(facts, put)
+        return self._register(Registration(**facts, serializer=serializer, origin="object"), put)
 
     def register_file(
         self,
@@ -325,6 +249,7 @@ class ModelRegistryManager:
         ArtifactError
             If the path is missing, is a FIFO or device, or a folder holds links that leave it; and as `register_model`.
         """
+        facts = check_facts(locals(), self._who(actor))
         source = Path(path)
         is_folder = source.is_dir()
         if serializer is None:
@@ -335,25 +260,7 @@ class ModelRegistryManager:
                 f"{source} is {'a folder' if is_folder else 'no folder'}; serializer {serializer!r} is not"
             )
         stored_as = "" if is_folder else check_artifact_path(file_name or source.name, "file name")
-        facts = self._facts(
-            name=name,
-            version=version,
-            bump=bump,
-            model_type=model_type,
-            performance_metrics=performance_metrics,
-            hyperparameters=hyperparameters,
-            stage=stage,
-            tags=tags,
-            description=description,
-            run_id=run_id,
-            data_fingerprint=data_fingerprint,
-            owner=owner,
-            actor=actor,
-            idempotency_key=idempotency_key,
-        )
-        facts["dependencies"] = {} if dependencies is None else metadata.to_dependencies(dependencies)
-        facts |= {"environment": metadata.capture_environment(), "signature": None}
-        facts |= {"serializer": serializer, "origin": "file"}
+        facts |= {"environment": environment.capture_environment(), "signature": None}
 
         def put(files: Files) -> None:
             if is_folder:
@@ -361,151 +268,21 @@ class ModelRegistryManager:
             else:
                 files.append((stored_as, self._store.put_file(source)))
 
-        return self._register(facts, put)
-
-    def _facts(
-        self,
-        *,
-        name: str,
-        version: str | None,
-        bump: str | None,
-        model_type: ModelType | str,
-        performance_metrics: Mapping[str, float] | None,
-        hyperparameters: Mapping[str, Any] | None,
-        stage: ModelStage | str,
-        tags: Mapping[str, str] | None,
-        description: str,
-        run_id: str | None,
-        data_fingerprint: str | None,
-        owner: str | None,
-        actor: str | None,
-        idempotency_key: str | None,
-    ) -> dict[str, Any]:
-        """Check what a registration says of a version, before anything is written."""
-        if version is not None and bump is not None:
-            raise InvalidValueError("give either version or bump, not both")
-        if bump is not None and bump not in metadata.BUMPS:
-            raise InvalidValueError(f"bump must be one of {', '.join(map(repr, metadata.BUMPS))}, got {shorten(bump)}")
-        return {
-            "name": check_name(name, "model name"),
-            "version": None if version is None else metadata.check_version(version),
-            "bump": bump or "minor",
-            "model_type": ModelType(model_type),
-            "metrics": _to_metrics(performance_metrics or {}),
-            "hyperparameters": _to_plain_json(hyperparameters or {}, "hyperparameters"),
-            "stage": ModelStage(stage),
-            "tags": _to_tags(tags or {}),
-            "description": check_text(description, "description"),
-            "run_id": None if run_id is None else check_text(run_id, "run_id", 255),
-            "data_fingerprint": (
-                None if data_fingerprint is None else check_text(data_fingerprint, "data_fingerprint", 1_000)
-            ),
-            "owner": None if owner is None else check_text(owner, "owner", 255),
-            "actor": self._who(actor),
-            "request_key": None if idempotency_key is None else check_key(idempotency_key, "idempotency_key"),
-            "card": None,
-        }
+        return self._register(Registration(**facts, serializer=serializer, origin="file"), put)
 
     def _who(self, actor: str | None) -> str:
         return self._actor if actor is None else check_text(actor, "actor", 255)
 
-    def _register(self, facts: dict[str, Any], put: Callable[[Files], None]) -> str:
+    def _register(self, facts: Registration, put: Callable[[Files], None]) -> str:
         """Write the files, then all rows of a version in one transaction. `put` adds each file as it is stored."""
         files: Files = []
         try:
             put(files)
-            return self._database.transact(lambda session: self._insert_version(session, facts, files, put))
+            return self._database.transact(lambda session: insert_version(session, self._store, facts, files, put))
         except BaseException:
             with suppress(Exception):  # what matters is the first error; an orphan is swept later
                 self._store.release(self._database, [blob.sha256 for _, blob in files])
             raise
-
-    def _insert_version(
-        self,
-        session: Session,
-        facts: Mapping[str, Any],
-        files: Files,
-        put: Callable[[Files], None],
-    ) -> str:
-        now = to_utc()
-        if facts["request_key"] is not None:
-            earlier = session.scalar(
-                sa.select(ModelVersionRow.uid).where(ModelVersionRow.request_key == facts["request_key"])
-            )
-            if earlier is not None:
-                return earlier
-        model = lock_or_create_model(session, facts["name"], now)
-        sha256 = _content_hash(files)
-        version = facts["version"] or metadata.next_version(highest_version(session, model.id), facts["bump"])
-        key = metadata.precedence_key(version)
-        existing = session.scalar(
-            sa.select(ModelVersionRow).where(ModelVersionRow.model_id == model.id, ModelVersionRow.precedence == key)
-        )
-        if existing is not None:
-            if _is_same_registration(existing, version, sha256, facts):
-                return existing.uid
-            raise DuplicateError(_duplicate_message(model.name, version, existing))
-        run_id = None
-        if facts["run_id"] is not None:
-            run_id = session.scalar(sa.select(RunRow.id).where(RunRow.uid == facts["run_id"]))
-            if run_id is None:
-                raise NotFoundError(f"no run with the id {facts['run_id']!r}; leave run_id out or start that run first")
-        self._store.claim(session, [blob for _, blob in files], restore=lambda: put([]))
-        row = ModelVersionRow(
-            uid=new_id(),
-            model_id=model.id,
-            version=version,
-            precedence=key,
-            model_type=facts["model_type"].value,
-            stage=ModelStage.DEVELOPMENT.value,
-            description=facts["description"],
-            owner=facts["owner"],
-            run_id=run_id,
-            metrics=facts["metrics"],
-            hyperparameters=facts["hyperparameters"],
-            tags=facts["tags"],
-            dependencies=facts["dependencies"],
-            environment=facts["environment"],
-            signature=facts["signature"],
-            data_fingerprint=facts["data_fingerprint"],
-            card=facts["card"],
-            serializer=facts["serializer"],
-            origin=facts["origin"],
-            sha256=sha256,
-            size_bytes=sum(blob.size_bytes for _, blob in files),
-            created_at=now,
-            created_by=facts["actor"],
-            request_key=facts["request_key"],
-        )
-        session.add(row)
-        session.flush()
-        _insert_all(
-            session,
-            ModelFileRow,
-            [
-                {"version_id": row.id, "path": path, "sha256": blob.sha256, "size_bytes": blob.size_bytes}
-                for path, blob in files
-            ],
-        )
-        _insert_all(
-            session,
-            ModelMetricRow,
-            [{"version_id": row.id, "key": key, "value": value} for key, value in facts["metrics"].items()],
-        )
-        _insert_all(
-            session,
-            ModelTagRow,
-            [{"version_id": row.id, "key": key, "value": value} for key, value in facts["tags"].items()],
-        )
-        model.updated_at = now
-        stage: ModelStage = facts["stage"]
-        first = ModelStage.DEVELOPMENT if stage is ModelStage.PRODUCTION else stage
-        row.stage = first.value
-        kind = "import" if facts["origin"] == "import" else "register"
-        add_event(session, row, kind=kind, before=None, after=first, actor=facts["actor"], at=now)
-        if stage is ModelStage.PRODUCTION:
-            move(session, model, row, stage, actor=facts["actor"], reason="registered into Production", kind="promote")
-        return row.uid
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -639,18 +416,18 @@ class ModelRegistryManager:
             serializer, run_id, then ``metrics.<key>``, ``params.<key>`` and ``tags.<key>``.
         """
         query: Any = sa.select(ModelVersionRow, ModelRow.name).join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
-        for condition in conditions(text, name, stage, model_type, tags, metrics, owner, run_id):
+        for condition in search.conditions(text, name, stage, model_type, tags, metrics, owner, run_id):
             query = query.where(condition)
         if not include_deleted:
             query = query.where(ModelVersionRow.deleted_at.is_(None))
         counted = sa.select(sa.func.count()).select_from(query.with_only_columns(ModelVersionRow.id).subquery())
-        query = paged(ordered(query, order_by, descending), to_int(limit, "limit", 0, PAGE_LIMIT), offset)
+        query = paged(search.ordered(query, order_by, descending), to_int(limit, "limit", 0, PAGE_LIMIT), offset)
         with self._database.read() as session:
             found = session.execute(query).all()
             total = int(session.scalar(counted) or 0)
             names = {row.model_id: model_name for row, model_name in found}
-            versions = to_versions(session, names, [row for row, _ in found])
-        return versions_to_frame(versions, total)
+            records = to_versions(session, names, [row for row, _ in found])
+        return search.versions_to_frame(records, total)
 
     def compare_models(self, name: str, *versions: str) -> ModelComparison:
         """Compare versions of a model with the first one named.
@@ -672,17 +449,7 @@ class ModelRegistryManager:
         """Return the audit trail of a model, or of one version of it, oldest first."""
         with self._database.read() as session:
             model = find_model(session, name)
-            query = sa.select(StageEventRow).where(StageEventRow.model_id == model.id).order_by(StageEventRow.id)
-            if version is not None:
-                row = find_version(session, model, version, deleted=True)
-                query = query.where(StageEventRow.version_id == row.id)
-            events = session.scalars(query).all()
-            numbers = dict(
-                session.execute(
-                    sa.select(ModelVersionRow.id, ModelVersionRow.version).where(ModelVersionRow.model_id == model.id)
-                ).all()
-            )
-            return [to_event(event, model.name, numbers) for event in events]
+            return history.find_events(session, model, version)
 
     # -- loading -------------------------------------------------------------------------------------
 
@@ -750,7 +517,7 @@ class ModelRegistryManager:
         except ArtifactError as error:
             raise ArtifactError(f"{label}: {path}: {error}") from error
         if check_dependencies:
-            differences = metadata.dependency_differences(found.dependencies, found.environment)
+            differences = environment.dependency_differences(found.dependencies, found.environment)
             if differences:
                 warnings.warn(
                     f"{label} may behave differently here: {'; '.join(differences)}",
@@ -770,13 +537,13 @@ class ModelRegistryManager:
     ) -> ArtifactInspection:
         """Return what the files of a version would import when loaded. Nothing is imported or run.
 
-        A list that looks harmless is no proof: see `registry_parts.formats`.
+        A list that looks harmless is no proof: see `registry_parts.inspection`.
         """
         with self._database.read() as session:
             model = find_model(session, name)
             found = to_version(session, model.name, pick_version(session, model, version, None, alias))
         files = [(path, size, self._read(found, path, sha256)) for path, sha256, size in found.files]
-        return formats.inspect_files(found.name, found.version, found.serializer, found.origin, files)
+        return inspection.inspect_files(found.name, found.version, found.serializer, found.origin, files)
 
     def copy_files(self, name: str, version: str, folder: str | os.PathLike[str]) -> list[Path]:
         """Copy a version's files, verified, into a folder; nothing there is overwritten.
@@ -848,29 +615,23 @@ class ModelRegistryManager:
         target = ModelStage(stage)
         why = check_text(reason, "reason")
         who = self._who(actor)
-        given = _to_plain_json(evidence or {}, "evidence")
+        given = to_plain_json(evidence or {}, "evidence")
         if override and not why.strip():
             raise InvalidValueError("override needs a reason: say why the gates may be passed over")
 
-        def promote_or_move(session: Session) -> ModelVersion:
-            model = find_model(session, name, lock=True)
-            row = find_version(session, model, version)
-            if row.stage != target.value:
-                move(
-                    session,
-                    model,
-                    row,
-                    target,
-                    actor=who,
-                    reason=why,
-                    evidence=given,
-                    archive_current=archive_current,
-                    override=override,
-                    kind="promote" if target is ModelStage.PRODUCTION else "transition",
-                )
-            return to_version(session, model.name, row)
-
-        return self._database.transact(promote_or_move)
+        return self._database.transact(
+            lambda session: transition(
+                session,
+                name,
+                version,
+                target,
+                actor=who,
+                reason=why,
+                evidence=given,
+                archive_current=archive_current,
+                override=override,
+            )
+        )
 
     def rollback(self, name: str, *, reason: str = "", actor: str | None = None) -> ModelVersion:
         """Bring the previous Production version back; calling it again goes one further back.
@@ -889,27 +650,7 @@ class ModelRegistryManager:
         """
         why, who = check_text(reason, "reason"), self._who(actor)
 
-        def promote_or_move(session: Session) -> ModelVersion:
-            model = find_model(session, name, lock=True)
-            current = find_production(session, model.id)
-            row = previous_production(session, model.id, current)
-            if row is None:
-                raise StateError(f"{model.name!r} has no earlier Production version to roll back to")
-            evidence = {"rolled_back_from": current.version if current is not None else None}
-            move(
-                session,
-                model,
-                row,
-                ModelStage.PRODUCTION,
-                actor=who,
-                reason=why or "rollback",
-                evidence=evidence,
-                kind="rollback",
-                gated=False,
-            )
-            return to_version(session, model.name, row)
-
-        return self._database.transact(promote_or_move)
+        return self._database.transact(lambda session: roll_back(session, name, actor=who, reason=why))
 
     def set_gates(self, name: str, gates: Mapping[str, Any] | None) -> dict[str, Any]:
         """Set what a version of a model must show before Production; None or {} removes all gates.
@@ -919,14 +660,14 @@ class ModelRegistryManager:
         name : str
         gates : mapping or None
             ``{"metrics": {"auc": {"min": 0.9}}, "not_worse_than_production": {"auc": 0.01}, "experiment": True}``; see
-            `registry_parts.metadata.check_gates`.
+            `registry_parts.gates.check_gates`.
 
         Returns
         -------
         dict
             The gates as stored.
         """
-        checked = metadata.check_gates(gates or {})
+        checked = check_gates(gates or {})
 
         def change(session: Session) -> dict[str, Any]:
             model = find_model(session, name, lock=True)
@@ -939,7 +680,7 @@ class ModelRegistryManager:
         self, name: str, version: str, *, evidence: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
         """Return what the gates say of a version now: {gate, passed, message} each. Nothing is changed."""
-        given = _to_plain_json(evidence or {}, "evidence")
+        given = to_plain_json(evidence or {}, "evidence")
         with self._database.read() as session:
             model = find_model(session, name)
             row = find_version(session, model, version)
@@ -955,49 +696,19 @@ class ModelRegistryManager:
         ValueError
             If the alias reads like a version number or a stage.
         """
-        text = _check_alias(alias)
-        who = self._who(actor)
-
-        def change(session: Session) -> None:
-            model = find_model(session, name, lock=True)
-            row = find_version(session, model, version)
-            found = session.get(ModelAliasRow, (model.id, text))
-            if found is None:
-                found = ModelAliasRow(model_id=model.id, alias=text)
-                session.add(found)
-            found.version_id, found.updated_at, found.updated_by = row.id, to_utc(), who
-            model.updated_at = found.updated_at
-
-        self._database.transact(change)
+        text, who = labels.check_alias(alias), self._who(actor)
+        self._database.transact(lambda session: labels.set_alias(session, name, text, version, actor=who))
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Remove an alias. The version stays."""
-        text = _check_alias(alias)
-
-        def change(session: Session) -> None:
-            model = find_model(session, name, lock=True)
-            found = session.get(ModelAliasRow, (model.id, text))
-            if found is None:
-                raise NotFoundError(f"{model.name!r} has no alias {text!r}")
-            session.delete(found)
-
-        self._database.transact(change)
+        text = labels.check_alias(alias)
+        self._database.transact(lambda session: labels.delete_alias(session, name, text))
 
     def set_tags(self, name: str, version: str, tags: Mapping[str, str | None]) -> dict[str, str]:
         """Set tags of a version; others stay, a value of None removes one. Returns all tags."""
-        removed = [check_key(key, "tag") for key, value in tags.items() if value is None]
-        added = _to_tags({key: value for key, value in tags.items() if value is not None})
-
-        def change(session: Session) -> dict[str, str]:
-            model = find_model(session, name, lock=True)
-            row = find_version(session, model, version)
-            kept = {key: value for key, value in (row.tags | added).items() if key not in removed}
-            row.tags = kept
-            session.execute(sa.delete(ModelTagRow).where(ModelTagRow.version_id == row.id))
-            _insert_all(session, ModelTagRow, [{"version_id": row.id, "key": k, "value": v} for k, v in kept.items()])
-            return kept
-
-        return self._database.transact(change)
+        removed = {check_key(key, "tag") for key, value in tags.items() if value is None}
+        added = to_tags({key: value for key, value in tags.items() if value is not None})
+        return self._database.transact(lambda session: labels.change_tags(session, name, version, added, removed))
 
     def update_version(
         self,
@@ -1041,7 +752,7 @@ class ModelRegistryManager:
         if owner is not _UNCHANGED:
             changes["owner"] = None if owner is None else check_text(owner, "owner", 255)
         if tags is not _UNCHANGED:
-            changes["tags"] = _to_tags(tags)
+            changes["tags"] = to_tags(tags)
 
         def change(session: Session) -> RegisteredModel:
             model = find_model(session, name, lock=True)
@@ -1057,8 +768,8 @@ class ModelRegistryManager:
         with self._database.read() as session:
             model = find_model(session, name)
             row = find_version(session, model, version)
-            card, record = row.card, to_version(session, model.name, row)
-        return card if card is not None else metadata.render_card({f: getattr(record, f) for f in record.__slots__})
+            written, record = row.card, to_version(session, model.name, row)
+        return written if written is not None else render_card({f: getattr(record, f) for f in record.__slots__})
 
     # -- performance over time -----------------------------------------------------------------------
 
@@ -1072,7 +783,7 @@ class ModelRegistryManager:
         dataset: str | None = None,
     ) -> None:
         """Record values that metrics of a version had at an instant (None is now), perhaps on a named dataset."""
-        values = _to_metrics(metrics)
+        values = to_metrics(metrics)
         if not values:
             raise InvalidValueError("metrics is empty; give at least one value")
         when = to_utc(at)
@@ -1080,15 +791,7 @@ class ModelRegistryManager:
 
         def add(session: Session) -> None:
             model = find_model(session, name)
-            row = find_version(session, model, version)
-            _insert_all(
-                session,
-                ModelPerformanceRow,
-                [
-                    {"version_id": row.id, "metric": key, "at": when, "value": value, "dataset": label}
-                    for key, value in values.items()
-                ],
-            )
+            history.add_performance(session, find_version(session, model, version), values, when, label)
 
         self._database.transact(add, durable=False)
 
@@ -1112,33 +815,10 @@ class ModelRegistryManager:
         start, end : datetime, optional
             From `start` up to, not including, `end`.
         """
-        import pandas as pd
-
-        row = ModelPerformanceRow
-        query = (
-            sa.select(ModelVersionRow.version, row.metric, row.at, row.value, row.dataset)
-            .join(ModelVersionRow, ModelVersionRow.id == row.version_id)
-            .order_by(row.at, row.id)
-        )
         with self._database.read() as session:
             model = find_model(session, name)
-            query = query.where(ModelVersionRow.model_id == model.id)
-            if version is not None:
-                query = query.where(row.version_id == find_version(session, model, version, deleted=True).id)
-            if metric is not None:
-                query = query.where(row.metric == check_key(metric, "metric"))
-            if dataset is not None:
-                query = query.where(row.dataset == check_text(dataset, "dataset", 255))
-            if start is not None:
-                query = query.where(row.at >= to_utc(start, "start"))
-            if end is not None:
-                query = query.where(row.at < to_utc(end, "end"))
-            found = session.execute(query).all()
-        frame = pd.DataFrame(found, columns=["version", "metric", "at", "value", "dataset"])
-        frame.insert(0, "name", model.name)
-        frame["at"] = pd.to_datetime(frame["at"], utc=True)
-        frame["value"] = frame["value"].astype("float64")
-        return frame
+            found = history.find_performance(session, model, version, metric, dataset, start, end)
+        return history.performance_to_frame(model.name, found)
 
     # -- deleting and care ---------------------------------------------------------------------------
 
@@ -1176,26 +856,11 @@ class ModelRegistryManager:
         """
         why, who = check_text(reason, "reason"), self._who(actor)
 
-        def delete(session: Session) -> list[str]:
-            model = find_model(session, name, lock=True)
-            row = find_version(session, model, version)
-            if row.stage == ModelStage.PRODUCTION.value and not allow_production:
-                raise StateError(
-                    f"{model.name} {row.version} is in Production; promote another version first, "
-                    "or delete it with allow_production=True"
-                )
-            aliases = session.scalars(sa.select(ModelAliasRow.alias).where(ModelAliasRow.version_id == row.id)).all()
-            if aliases:
-                raise StateError(
-                    f"{model.name} {row.version} is named by {', '.join(map(repr, aliases))}; "
-                    "move or delete the alias first"
-                )
-            before, row.stage = ModelStage(row.stage), ModelStage.ARCHIVED.value
-            row.deleted_at, row.deleted_by = to_utc(), who
-            add_event(session, row, kind="delete", before=before, after=ModelStage.ARCHIVED, actor=who, reason=why)
-            return _purge(session, [row]) if purge else []
-
-        freed = self._database.transact(delete)
+        freed = self._database.transact(
+            lambda session: removal.delete(
+                session, name, version, allow_production=allow_production, purge=purge, actor=who, reason=why
+            )
+        )
         # A second transaction: a file may go only when the rows that named it are gone for good.
         return self._store.release(self._database, freed)
 
@@ -1209,26 +874,7 @@ class ModelRegistryManager:
         """
         why, who = check_text(reason, "reason"), self._who(actor)
 
-        def restore(session: Session) -> ModelVersion:
-            model = find_model(session, name, lock=True)
-            row = find_version(session, model, version, deleted=True)
-            if row.deleted_at is None:
-                raise StateError(f"{model.name} {row.version} is not deleted")
-            if row.purged_at is not None:
-                raise StateError(f"{model.name} {row.version} cannot be restored: its bytes were given back")
-            row.deleted_at = row.deleted_by = None
-            add_event(
-                session,
-                row,
-                kind="restore",
-                before=ModelStage.ARCHIVED,
-                after=ModelStage.ARCHIVED,
-                actor=who,
-                reason=why,
-            )
-            return to_version(session, model.name, row)
-
-        return self._database.transact(restore)
+        return self._database.transact(lambda session: removal.restore(session, name, version, actor=who, reason=why))
 
     def verify(self, *, progress: bool | Callable[[int, int], None] = False) -> list[VersionProblem]:
         """Read every stored file and return those that are missing or altered; an empty list is a healthy store.
@@ -1246,30 +892,9 @@ class ModelRegistryManager:
         problems = {problem.sha256: problem for problem in self._store.verify(self._database, progress=progress)}
         if not problems:
             return []
-        query = (
-            sa.select(ModelFileRow.sha256, ModelRow.name, ModelVersionRow.version, ModelFileRow.path)
-            .join(ModelVersionRow, ModelVersionRow.id == ModelFileRow.version_id)
-            .join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
-            .order_by(ModelRow.name, ModelVersionRow.precedence, ModelFileRow.path)
-        )
-        users: list[tuple[str, str, str, str]] = []
         with self._database.read() as session:
-            for names in in_parts(list(problems)):
-                found = session.execute(query.where(ModelFileRow.sha256.in_(names)))
-                users += [(sha256, name, version, path) for sha256, name, version, path in found]
-        used = {sha256 for sha256, *_ in users}
-        users += [(sha256, "", "", "") for sha256 in problems if sha256 not in used]
-        return [
-            VersionProblem(
-                name=name,
-                version=version,
-                path=path,
-                sha256=sha256,
-                kind=problems[sha256].kind,
-                message=f"{name} {version}: {path}: {problems[sha256].message}" if name else problems[sha256].message,
-            )
-            for sha256, name, version, path in users
-        ]
+            users = removal.find_users(session, list(problems))
+        return removal.to_problems(problems, users)
 
     def collect_garbage(self, *, grace_seconds: float = 3600.0, dry_run: bool = False) -> GarbageReport:
         """Give back the bytes of deleted versions and of files that nothing names.
@@ -1281,19 +906,7 @@ class ModelRegistryManager:
         dry_run : bool
             Only report; the bytes of deleted versions are not counted then, as others may use them too.
         """
-
-        def purge(session: Session) -> tuple[list[tuple[str, str]], list[str]]:
-            rows = session.scalars(
-                sa.select(ModelVersionRow)
-                .where(ModelVersionRow.deleted_at.is_not(None), ModelVersionRow.purged_at.is_(None))
-                .order_by(ModelVersionRow.id)
-                .with_for_update()
-            ).all()
-            names = dict(session.execute(sa.select(ModelRow.id, ModelRow.name)).all()) if rows else {}
-            versions = [(names[row.model_id], row.version) for row in rows]
-            return versions, [] if dry_run else _purge(session, rows)
-
-        purged, candidates = self._database.transact(purge)
+        purged, candidates = self._database.transact(lambda session: removal.purge_deleted(session, dry_run=dry_run))
         given_up = [] if dry_run else self._store.release_blobs(self._database, candidates)
         swept = self._store.sweep(self._database, grace_seconds=grace_seconds, dry_run=dry_run)
         return GarbageReport(
@@ -1319,9 +932,9 @@ class ModelRegistryManager:
         with self._database.read() as session:
             model = find_model(session, name)
             row = find_version(session, model, version)
-            card, found = row.card, to_version(session, model.name, row)
+            written, found = row.card, to_version(session, model.name, row)
         return archive.write_archive(
-            path, archive.to_manifest(found, card), lambda sha256, file: self._read(found, file, sha256)
+            path, archive.to_manifest(found, written), lambda sha256, file: self._read(found, file, sha256)
         )
 
     def import_version(self, path: str | os.PathLike[str], *, name: str | None = None, actor: str | None = None) -> str:
@@ -1349,24 +962,15 @@ class ModelRegistryManager:
                 run_known = manifest["run_id"] is not None and session.scalar(
                     sa.select(RunRow.id).where(RunRow.uid == manifest["run_id"])
                 )
-            facts = self._facts(
-                name=manifest["name"] if name is None else name,
-                version=manifest["version"],
-                bump=None,
-                model_type=manifest["model_type"],
-                performance_metrics=manifest["performance_metrics"],
-                hyperparameters=manifest["hyperparameters"],
-                stage=ModelStage.DEVELOPMENT,
-                tags=manifest["tags"],
-                description=manifest["description"],
-                run_id=manifest["run_id"] if run_known else None,
-                data_fingerprint=manifest["data_fingerprint"],
-                owner=manifest["owner"],
-                actor=actor,
-                idempotency_key=None,
-            )
-            facts |= {key: manifest[key] for key in ("dependencies", "environment", "signature", "serializer", "card")}
-            facts["origin"] = "import"
+            given = manifest | {
+                "name": manifest["name"] if name is None else name,
+                "run_id": manifest["run_id"] if run_known else None,
+                "stage": ModelStage.DEVELOPMENT,
+                "bump": None,
+                "idempotency_key": None,
+            }
+            kept = {key: manifest[key] for key in ("environment", "signature", "serializer", "card")}
+            facts = Registration(**check_facts(given, self._who(actor)), **kept, origin="import")
 
             def put(files: Files) -> None:
                 for file in manifest["files"]:
@@ -1387,96 +991,3 @@ def _login_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a user entry
         return "unknown"
-
-
-def _to_metrics(values: Mapping[str, float]) -> dict[str, float]:
-    if not isinstance(values, Mapping):
-        raise InvalidTypeError(f"metrics must be a mapping of names to numbers, got {type(values).__name__}")
-    return {
-        check_key(key, "metric"): to_float(value, f"metric {shorten(key, 60)}", finite=False)
-        for key, value in values.items()
-    }
-
-
-def _to_tags(values: Mapping[str, str]) -> dict[str, str]:
-    if not isinstance(values, Mapping):
-        raise InvalidTypeError(f"tags must be a mapping of text to text, got {type(values).__name__}")
-    return {
-        check_key(key, "tag"): check_text(value, f"tag {shorten(key, 60)}", 10_000) for key, value in values.items()
-    }
-
-
-def _to_plain_json(values: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """Return a mapping as it will come back from the database, or refuse it."""
-    if not isinstance(values, Mapping):
-        raise InvalidTypeError(f"{field} must be a mapping, got {type(values).__name__}")
-    plain: dict[str, Any] = decode_json(encode_json(dict(values), field, HYPERPARAMETERS_MAX_BYTES))
-    return plain
-
-
-def _check_alias(alias: str) -> str:
-    text = check_name(alias, "alias")
-    if text.lower() in {stage.value.lower() for stage in ModelStage}:
-        raise InvalidValueError(f"alias {text!r} is the name of a stage; choose another")
-    try:
-        metadata.check_version(text)
-    except ValueError:
-        return text
-    raise InvalidValueError(f"alias {text!r} reads like a version number; choose another")
-
-
-# -- private: registering ----------------------------------------------------------------------------
-
-
-def _insert_all(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        session.execute(sa.insert(table), list(rows))
-
-
-def _content_hash(files: Sequence[tuple[str, StoredBlob]]) -> str:
-    """Return the hash of one file, or of the sorted list of hashes and paths of several."""
-    if len(files) == 1:
-        return files[0][1].sha256
-    return hashlib.sha256(
-        "".join(f"{blob.sha256} {path}\n" for path, blob in _sorted_files(files)).encode()
-    ).hexdigest()
-
-
-def _sorted_files(files: Iterable[tuple[str, StoredBlob]]) -> list[tuple[str, StoredBlob]]:
-    """Return files in the order of their paths, by code point."""
-    return sorted(files, key=lambda item: item[0])
-
-
-def _is_same_registration(row: ModelVersionRow, version: str, sha256: str, facts: Mapping[str, Any]) -> bool:
-    """Whether a registration is the one that made a row, sent again."""
-    return (
-        row.deleted_at is None
-        and row.version == version
-        and row.sha256 == sha256
-        and row.model_type == facts["model_type"].value
-        and encode_json(row.metrics) == encode_json(facts["metrics"])
-        and encode_json(row.hyperparameters) == encode_json(facts["hyperparameters"])
-    )
-
-
-def _duplicate_message(name: str, version: str, existing: ModelVersionRow) -> str:
-    if existing.deleted_at is not None:
-        return f"{name} {existing.version} was deleted, and its number is not used again; choose a higher version"
-    if existing.version != version:
-        return (
-            f"{name} {version} is the same version as {existing.version}: build metadata does not make another one "
-            "(Semantic Versioning 2.0.0, item 10); choose a higher version"
-        )
-    return f"{name} {version} exists with other content; choose a higher version, or leave version out"
-
-
-def _purge(session: Session, rows: Sequence[ModelVersionRow]) -> list[str]:
-    """Give up the files of deleted versions; return the hashes that may have become free."""
-    now = to_utc()
-    for row in rows:
-        row.purged_at = now
-    hashes: set[str] = set()
-    for ids in in_parts([row.id for row in rows]):
-        hashes.update(session.scalars(sa.select(ModelFileRow.sha256).where(ModelFileRow.version_id.in_(ids))))
-        session.execute(sa.delete(ModelFileRow).where(ModelFileRow.version_id.in_(ids)))
-    return sorted(hashes)

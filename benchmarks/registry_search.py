@@ -28,7 +28,7 @@ def fill(folder: Path, n_versions: int) -> Any:
 
     from db import BlobRow, Database, ModelFileRow, ModelMetricRow, ModelRow, ModelTagRow, ModelVersionRow
     from model_registry import ModelRegistryManager
-    from registry_parts.metadata import precedence_key
+    from registry_parts.versions import precedence_key
     from values import new_id, to_utc
 
     database = Database(folder / "modeldesk.db")

@@ -33,8 +33,8 @@ from charts.theme import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ab_design import SampleSizePlan
-    from ab_results import DailyPoint, ExperimentAnalysis, VariantComparison
+    from ab_parts.results import DailyPoint, ExperimentAnalysis, VariantComparison
+    from ab_parts.sizing import SampleSizePlan
 
 __all__ = [
     "forest_rows",

@@ -170,6 +170,7 @@ def plot_psi_heatmap(history: FeatureHistory) -> go.Figure:
         colorbar={"title": {"text": "PSI"}, "tickvals": [0, 0.1, 0.25, 0.5], "ticktext": ["0", ".1", ".25", ".5+"]},
         text=text,
         texttemplate="%{text}",
+        textfont={"color": "#ffffff"},  # only strong cells have words
         hovertemplate="%{y}<br>%{x}<br>PSI %{z:.3f}<extra></extra>",
         hoverongaps=False,
     )

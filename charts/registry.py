@@ -20,7 +20,8 @@ from charts.theme import NEUTRAL, VERDICT_COLORS, base_figure, empty_figure, ser
 if TYPE_CHECKING:
     import pandas as pd
 
-    from registry_parts.records import ModelComparison, StageEvent
+    from registry_parts.comparison import ModelComparison
+    from registry_parts.records import StageEvent
 
 __all__ = [
     "ComparisonBar",

@@ -51,6 +51,10 @@ __all__ = [
 ]
 
 MAX_SERIES = 30  # curves in one figure: more cannot be told apart
+LEGEND_ROW = 3  # names that stand beside each other above a narrow figure
+LOG_SPAN = (
+    100.0  # greatest to least positive value of a param from which its axis of parallel coordinates is logarithmic
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -163,6 +167,9 @@ def plot_curves(
     if log_x and x != "time":
         figure.update_xaxes(type="log")
     figure.update_layout(showlegend=True)
+    if min(len(groups), MAX_SERIES) > LEGEND_ROW:
+        # Several rows of names would grow up into the title: they go below the axis, where the margin grows with them.
+        figure.update_layout(legend={"y": -0.22, "yanchor": "top"})
     if len(groups) > MAX_SERIES:
         figure.add_annotation(
             text=f"the first {MAX_SERIES} of {len(groups)} curves",
@@ -208,7 +215,8 @@ def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, t
     columns : sequence of str
         Columns of the frame, such as "params.lr"; texts become evenly spaced marks.
     metric : str
-        The last column, which also colours the lines; runs without a finite value are left out.
+        The last column, which also colours the lines; runs without a finite value are left out. The axis of a param
+        whose values are positive and span a factor of `LOG_SPAN` is logarithmic.
     """
     if metric not in frame or len(frame) == 0:
         return empty_figure(title, f"No run has {escape(metric)}")
@@ -218,9 +226,14 @@ def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, t
     dimensions = []
     for name in [*[c for c in columns if c in kept and c != metric], metric]:
         values, labels = _column(kept, name)
+        ticks = None if labels is not None or name == metric else _log_ticks(values)
+        if ticks is not None:
+            values = np.log10(values)
         finite = values[np.isfinite(values)]
         low = float(finite.min()) if len(finite) else 0.0
         dimension: dict[str, Any] = {"label": _bare(name), "values": np.where(np.isfinite(values), values, low)}
+        if ticks is not None:
+            dimension |= {"tickvals": np.log10(ticks).tolist(), "ticktext": [f"{tick:.6g}" for tick in ticks]}
         if labels is not None:
             dimension |= {
                 "tickvals": list(range(len(labels))),
@@ -240,6 +253,18 @@ def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, t
     )
     figure.update_layout(margin={"l": 70, "r": 70, "t": 80, "b": 30})
     return figure
+
+
+def _log_ticks(values: FloatArray) -> list[float] | None:
+    """Return the ends and the powers of ten between of values that span so much that a linear axis would hide them."""
+    finite = values[np.isfinite(values)]
+    if len(finite) == 0 or finite.min() <= 0 or finite.max() < LOG_SPAN * finite.min():
+        return None
+    low, high = float(finite.min()), float(finite.max())
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = max(1, len(decades) // 8)
+    inner = [10.0**decade for decade in list(decades)[::every] if low * 1.5 < 10.0**decade < high / 1.5]
+    return [low, *inner, high]
 
 
 _LINE_SCALE = [[0.0, SERIES_COLORS[1]], [0.5, NEUTRAL], [1.0, SERIES_COLORS[0]]]

@@ -28,6 +28,15 @@ STOPPING = {
     "Always valid: look whenever you like": "always_valid",
     "Fixed horizon: one look at the end": "fixed_horizon",
 }
+CORRECTIONS = ("holm", "bonferroni", "hochberg", "bh", "by", "none")
+CORRECTION_TEXT = {
+    "holm": "Holm",
+    "bonferroni": "Bonferroni",
+    "hochberg": "Hochberg",
+    "bh": "Benjamini-Hochberg (false discovery rate)",
+    "by": "Benjamini-Yekutieli (false discovery rate)",
+    "none": "None",
+}
 SPENDING = ("obrien_fleming", "pocock", "hwang_shih_decani", "power")
 SOURCES = ("Registered versions", "Free names")
 
@@ -82,7 +91,7 @@ def create_form(app: ui.App) -> None:
             "min_sample_size": int(least), "significance_level": alpha, "power": power,
             "minimum_detectable_effect": mde or None, "baseline_value": base, "baseline_sd": sd or None,
             "stopping": STOPPING.get(stopping or ""),
-        } | _more(key)  # fmt: skip
+        } | _more(key, kind)  # fmt: skip
         if not versions:
             config |= {label: value for label, value in models.items() if value}
         if metric:
@@ -125,11 +134,16 @@ def _who(app: ui.App, key: Any) -> tuple[tuple[str, str] | None, dict[str, str]]
     return None, {"baseline_model": first or "", "treatment_model": second or ""}
 
 
-def _more(key: Any) -> dict[str, Any]:
+def _more(key: Any, kind: str) -> dict[str, Any]:
     """Draw what few tests need; return the fields that were filled in."""
-    with st.expander("More: guardrails, coverage, namespace, covariate"):
+    with st.expander("More: several treatments, guardrails, covariate, coverage, stopping"):
         left, right = st.columns(2, gap="medium")
         with left:
+            treatments = st.text_area(
+                "Several treatments, one a line: name = share", placeholder="small = 0.25\nlarge = 0.25", height=68,
+                help="The baseline gets the rest; the share of the treatment above is then not used",
+                **key("treatments"),
+            )  # fmt: skip
             secondary = st.text_area(
                 "Secondary metrics, one a line: name = kind", placeholder="latency_ms = continuous", height=68,
                 **key("secondary"),
@@ -138,22 +152,37 @@ def _more(key: Any) -> dict[str, Any]:
                 "Guardrails, one a line: name = kind, lower is better, margin", height=68,
                 placeholder="errors = binary, lower, 0.01", **key("guardrails"),
             )  # fmt: skip
+            correction = st.selectbox(
+                "Correction for several comparisons", CORRECTIONS, format_func=lambda c: CORRECTION_TEXT.get(c, c),
+                help="Among treatments and among secondary metrics; guardrails stand outside", **key("correction"),
+            )  # fmt: skip
+            hypothesis = st.text_area("Hypothesis", height=68, **key("hypothesis"))
+            owner = st.text_input("Owner", **key("owner"))
+        with right:
+            alternative = st.selectbox("Alternative", ["two-sided", "greater", "less"], **key("alternative"))
             spending = st.selectbox(
                 "Spending of the error rate", SPENDING, format_func=lambda s: s.replace("_", " "), **key("spending")
             )
-            covariate = st.text_input(
-                "Covariate", help="Attribute from before the test that reduces variance (CUPED)", **key("covariate")
-            )
-        with right:
+            futility = st.toggle("Report futility", value=True, help="Says when success became unlikely; non-binding",
+                                 **key("futility"))  # fmt: skip
+            covariate = winsorize = None
+            if kind == "continuous":
+                covariate = st.text_input(
+                    "Covariate (CUPED)", help="Name of an attribute from before the test that reduces variance; upload "
+                    "it as attributes", **key("covariate"),
+                )  # fmt: skip
+                winsorize = st.number_input(
+                    "Cap values at the quantile", min_value=0.5, max_value=0.9999, value=None, format="%g",
+                    help="0.99 caps the largest percent of values: a few giants no longer decide", **key("winsorize"),
+                )  # fmt: skip
             coverage = st.slider("Coverage of all subjects", 0.01, 1.0, 1.0, 0.01, **key("coverage"))
             namespace = st.text_input("Namespace", help="Tests in one namespace share no subject", **key("namespace"))
             share = st.slider("Share of the namespace", 0.01, 1.0, 1.0, 0.01, **key("share"))
-            hypothesis = st.text_area("Hypothesis", height=68, **key("hypothesis"))
-            owner = st.text_input("Owner", **key("owner"))
     return {
-        "secondary_metrics": secondary or "", "guardrails": guardrails or "", "spending": spending,
-        "covariate": covariate or None, "coverage": coverage, "namespace": namespace or None, "namespace_share": share,
-        "hypothesis": hypothesis or "", "owner": owner or "",
+        "treatments": treatments or "", "secondary_metrics": secondary or "", "guardrails": guardrails or "",
+        "correction": correction, "alternative": alternative, "spending": spending, "futility": futility,
+        "covariate": covariate or None, "winsorize_quantile": winsorize, "coverage": coverage,
+        "namespace": namespace or None, "namespace_share": share, "hypothesis": hypothesis or "", "owner": owner or "",
     }  # fmt: skip
 
 
@@ -194,9 +223,10 @@ def metric_lines(text: str) -> list[dict[str, Any]]:
 
 
 def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the design, the lines of metrics read."""
+    """Return the fields of the design, the lines of metrics and treatments read."""
     return {
         **config,
+        "treatments": formats.parse_numbers(config.get("treatments") or "") or None,
         "secondary_metrics": [_metric(m) for m in metric_lines(config.get("secondary_metrics", ""))],
         "guardrails": [_metric(m) for m in metric_lines(config.get("guardrails", ""))],
     }

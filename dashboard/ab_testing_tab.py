@@ -149,7 +149,7 @@ class TestView:
     progress : str
         Where the test stands: look, information, days left.
     results : DataFrame
-        A row a metric, treatment and segment; empty when blocked.
+        A row a metric and treatment; empty when blocked.
     """
 
     experiment: Experiment
@@ -286,15 +286,22 @@ def _lift_of_look(test: Experiment, look: Any) -> float | None:
     return None if not base else 100 * look.effect / abs(base)
 
 
-def build_test_view(testing: ABTestingFramework, exp_id: str, *, record_look: bool = True) -> TestView:
+def build_test_view(
+    testing: ABTestingFramework, exp_id: str, *, record_look: bool = True, segment: str | None = None
+) -> TestView:
     """Read one test. While it runs this is a look, stored as such when there were new data.
+
+    Parameters
+    ----------
+    segment : str or None
+        A text attribute of the subjects: results are also given by its values.
 
     Raises
     ------
     NotFoundError
         If there is no such test.
     """
-    analysis = testing.analyze_experiment(exp_id, record_look=record_look)
+    analysis = testing.analyze_experiment(exp_id, record_look=record_look, segment=segment)
     experiment = testing.get_experiment(exp_id)
     blocked = analysis.status == "invalid"
     return TestView(
@@ -305,7 +312,7 @@ def build_test_view(testing: ABTestingFramework, exp_id: str, *, record_look: bo
         is_blocked=blocked,
         verdict=verdict_sentence(experiment, analysis),
         progress=progress_sentence(analysis),
-        results=results_frame([] if blocked else [*analysis.comparisons, *analysis.segments], analysis),
+        results=results_frame([] if blocked else analysis.comparisons, analysis),
     )
 
 
@@ -315,14 +322,17 @@ def exposure_frame(experiment: Experiment, analysis: ExperimentAnalysis) -> pd.D
 
     total = sum(analysis.n_assigned.values())
     shares = experiment.phases[-1]["shares"] if experiment.phases else {}
+    # After a change of the split the counts are of all phases, the plan is of the present one.
+    planned = "Planned share" if len(experiment.phases) < 2 else f"Planned share, phase {experiment.phase}"
+    observed = "Observed share" if len(experiment.phases) < 2 else "Observed share, all phases"
     rows = [
         {
             "Variant": variant,
             "Model": experiment.config.baseline_model
             if position == 0
             else (experiment.config.treatment_model if experiment.config.treatments is None else variant),
-            "Planned share": 100 * float(shares.get(variant, 0.0)),
-            "Observed share": 100 * assigned / total if total else None,
+            planned: 100 * float(shares.get(variant, 0.0)),
+            observed: 100 * assigned / total if total else None,
             "Assigned": assigned,
             "With data": analysis.n_subjects.get(variant, 0),
             "Without data": 100 * (1 - analysis.n_subjects.get(variant, 0) / assigned) if assigned else None,
@@ -330,7 +340,7 @@ def exposure_frame(experiment: Experiment, analysis: ExperimentAnalysis) -> pd.D
         for position, (variant, assigned) in enumerate(analysis.n_assigned.items())
     ]
     frame = pd.DataFrame(rows)
-    for column in ("Planned share", "Observed share", "Without data"):
+    for column in (planned, observed, "Without data"):
         frame[column] = frame[column].astype("float64")
     return frame
 
@@ -457,6 +467,8 @@ def render(app: ui.App) -> None:
     """Draw the tab."""
     from dashboard import ab_testing_details as details
     from dashboard import ab_testing_forms as forms
+    from dashboard.ab_testing_dialogs import dialogs
+    from dashboard.ab_testing_simulation import simulation_form
 
     with ui.errors("A/B testing"):
         listed = app.testing.list_experiments() or app.testing.list_experiments(status="archived")
@@ -477,7 +489,8 @@ def render(app: ui.App) -> None:
                 ui.note("Select a test for its exposure, results and figures. While it runs, opening it is a look.")
         forms.create_form(app)
         forms.size_form(app)
-    details.dialogs(app)
+        simulation_form(app)
+    dialogs(app)
 
 
 def _choose() -> tuple[Choices, Any]:

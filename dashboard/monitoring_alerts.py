@@ -54,6 +54,7 @@ def alerts_frame(alerts: Sequence[Alert]) -> pd.DataFrame:
             "Raised (UTC)": pd.to_datetime([alert.opened_at for alert in alerts], utc=True),
             "Newest data (UTC)": pd.to_datetime(pd.Series([alert.evidence_at for alert in alerts]), utc=True),
             "Acknowledged by": [alert.acknowledged_by or "" for alert in alerts],
+            "Silent until (UTC)": pd.to_datetime(pd.Series([alert.silenced_until for alert in alerts]), utc=True),
         }
     )
 
@@ -129,7 +130,10 @@ def render_alerts(app: ui.App, name: str, version: str) -> None:
             columns={
                 "What": st.column_config.TextColumn(width="large"),
                 "Raised (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
-                "Newest data (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
+                **{
+                    name: st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC")
+                    for name in ("Newest data (UTC)", "Silent until (UTC)")
+                },
             },
         )  # fmt: skip
         _draw_alert_actions(app, [alert for alert in alerts if alert.id in set(chosen)] or list(alerts), bool(chosen))
@@ -217,6 +221,11 @@ def _draw_sinks(app: ui.App) -> None:
             on_click=_send_test, args=(app, chosen), help="On the same path as a real alert",
         )  # fmt: skip
         st.button(
+            "Send what waits", key=f"{TAB}.sink.deliver", icon=":material/outbox:", on_click=_deliver, args=(app,),
+            disabled=not app.can_edit or not any(sink.pending for sink in sinks),
+            help="Tries the messages that are due; the others follow when their time comes",
+        )  # fmt: skip
+        st.button(
             "Delete address", key=f"{TAB}.sink.delete", icon=":material/delete:",
             disabled=not app.can_edit or not chosen, on_click=_delete_sinks, args=(app, chosen),
         )  # fmt: skip
@@ -237,6 +246,16 @@ def _send_test(app: ui.App, names: Sequence[str]) -> None:
             else:
                 why = formats.markdown(formats.shorten(delivery.error or "it is tried again", 160))
                 ui.flash(f"The test did not reach {words}: {why}")
+
+
+def _deliver(app: ui.App) -> None:
+    with ui.errors("send what waits"):
+        tried = app.monitoring.deliver_alerts()
+        sent = sum(delivery.status == "sent" for delivery in tried)
+        if not tried:
+            ui.flash("No message is due yet")
+        else:
+            ui.flash(f"Sent {sent:,} of {formats.plural(len(tried), 'message')}")
 
 
 def _delete_sinks(app: ui.App, names: Sequence[str]) -> None:

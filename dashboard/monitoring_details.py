@@ -13,7 +13,7 @@ import streamlit as st
 
 import chain
 from dashboard import components as ui
-from dashboard import formats, monitoring_alerts, uploads
+from dashboard import formats, monitoring_alerts, monitoring_predictions, uploads
 
 if TYPE_CHECKING:
     from dashboard.monitoring_tab import MonitoringView
@@ -155,6 +155,7 @@ def dialogs(app: ui.App) -> None:
         if payload is not None:
             draw(app, **payload)
     monitoring_alerts.dialogs(app)
+    monitoring_predictions.dialogs(app)
 
 
 def _about(name: str, version: str) -> None:

@@ -1,7 +1,9 @@
 """The Monitoring tab: choose a model in production, read its verdict, look at its control charts, drift and alerts.
 
 `build_view` reads one report and turns it into tables and sentences; `render` draws it. What is drawn below the verdict
-is one of three sections; alerts are in `dashboard.monitoring_alerts`, what writes in `dashboard.monitoring_details`.
+is one of four sections: performance and features are in `dashboard.monitoring_sections`, predictions in
+`dashboard.monitoring_predictions`, alerts in `dashboard.monitoring_alerts`; what writes is in
+`dashboard.monitoring_details`.
 """
 
 from __future__ import annotations
@@ -36,9 +38,13 @@ __all__ = ["Choices", "MonitoringView", "build_view", "render"]
 
 TAB = "monitoring"
 WINDOWS = {"7 days": 7, "14 days": 14, "30 days": 30, "90 days": 90}
-SECTIONS = ("Performance", "Features", "Alerts")
-CHARTS = ("Control chart", "EWMA", "CUSUM", "Trend")
+SECTIONS = ("Performance", "Features", "Predictions", "Alerts")
+CHARTS = ("Control chart", "EWMA", "CUSUM", "Trend", "Roll-up", "By segment")
 BUCKETS = ("hour", "day", "week", "month")
+BUCKET_DAYS = {"hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 30.0}
+MAX_COMPARISONS = 1_000  # features times windows of a heat map: each costs .4 ms
+ROLLUP_BUCKETS = 400  # of a roll-up; the newest
+MAX_SEGMENTS = 8  # lines of one figure
 MAX_VIOLATIONS = 200  # rows of the violations' table
 MAX_HISTOGRAM_BARS = 30
 _BETWEEN = "\x1f"  # parts of a series' id; no metric or segment can hold a control character
@@ -358,10 +364,17 @@ def _bars(shares: Sequence[float]) -> list[float]:
     return [round(float(sum(shares[i : i + step])), 5) for i in range(0, len(shares), step)]
 
 
-def read_history(monitoring: ModelMonitoring, name: str, version: str, days: int, bucket: str) -> FeatureHistory | None:
-    """Return the drift of every feature by window, with a period before the one judged; None without a reference."""
+def read_history(
+    monitoring: ModelMonitoring, name: str, version: str, days: int, bucket: str, n_features: int = 1
+) -> FeatureHistory | None:
+    """Return the drift of every feature by window, with a period before the one judged; None without a reference.
+
+    With many features the period is shorter, so that the number of comparisons is bounded.
+    """
+    wanted = max(days, 28 if bucket != "hour" else 3)
+    most = max(4, MAX_COMPARISONS // max(1, n_features)) * BUCKET_DAYS[bucket]
     try:
-        return monitoring.feature_history(name, version, bucket=bucket, days=max(days, 28 if bucket != "hour" else 3))
+        return monitoring.feature_history(name, version, bucket=bucket, days=min(float(wanted), most))
     except StateError:
         return None
 
@@ -445,6 +458,7 @@ def _choose(watched: Sequence[Mapping[str, Any]]) -> tuple[Choices, str]:
 
 def _draw(app: ui.App, view: MonitoringView, choices: Choices, section: str, numbers: Any) -> None:
     from dashboard import monitoring_details as details
+    from dashboard.monitoring_sections import draw_features, draw_performance
 
     with numbers:
         ui.kpis(view.kpis)
@@ -458,9 +472,16 @@ def _draw(app: ui.App, view: MonitoringView, choices: Choices, section: str, num
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             details.action_buttons(app, view)
     if section == "Performance":
-        _draw_performance(app, view)
+        draw_performance(app, view, choices)
     elif section == "Features":
-        _draw_features(app, view, choices)
+        draw_features(app, view, choices)
+    elif section == "Predictions":
+        from dashboard.monitoring_predictions import render_predictions
+
+        report = view.report
+        render_predictions(
+            app, choices.name, choices.version, report.start_at, report.end_at, report.n_predictions_logged
+        )
     else:
         from dashboard.monitoring_alerts import render_alerts
 
@@ -481,134 +502,3 @@ def _draw_links(app: ui.App, view: MonitoringView) -> None:
         relation = "Registered version" if link.kind == "version" else link.relation.capitalize()
         words = f"{relation} {formats.markdown(formats.shorten(link.label, 40))}"
         ui.jump_button(words, f"{TAB}.link.{link.kind}.{link.id}", link.tab, link.url_name, [link.id])
-
-
-def _draw_performance(app: ui.App, view: MonitoringView) -> None:
-    if view.metric is None:
-        ui.note("No metric was logged yet: log one from a notebook, or with “Log a value” above.")
-        return
-    config: dict[str, Any] = {
-        "Metric": st.column_config.TextColumn(width="medium"),
-        "Course": st.column_config.LineChartColumn(help="The last 60 points"),
-        **{
-            name: st.column_config.TextColumn(alignment="right")
-            for name in ("Last", "Lower limit", "Centre", "Upper limit")
-        },
-        "Trend a day": st.column_config.TextColumn(
-            alignment="right", help="Slope in the metric's unit a day; a dash unless two trend tests agree"
-        ),
-        "Why": st.column_config.TextColumn(width="large"),
-    }
-    ui.table(
-        view.metrics, view.metric_ids, key=f"{TAB}.metrics", name=f"{TAB}.metric", alt="Metrics of this version",
-        columns=config, multiple=False, rows_shown=8,
-    )  # fmt: skip
-    drift = view.metric.drift
-    chosen = series_id(view.metric.metric, view.metric.segment)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        _box("Metric", view.metric_ids, chosen, f"{TAB}.metric", series_name)
-        kind = st.segmented_control(
-            "Chart", CHARTS, required=True, **ui.in_url(f"{TAB}.chart", default=CHARTS[0], options=CHARTS)
-        )
-    if drift.status == "learning":
-        ui.note("Learning: limits need 8 points before the window. " + " ".join(map(_sentence, drift.reasons)))
-    elif drift.baseline is not None:
-        ui.note(baseline_text(drift))
-    from charts.monitoring import plot_control_chart, plot_cusum, plot_ewma, plot_trend
-
-    draw = {"Control chart": plot_control_chart, "EWMA": plot_ewma, "CUSUM": plot_cusum, "Trend": plot_trend}
-    ui.chart(app, draw[kind or CHARTS[0]](drift), key=f"{TAB}.chart.{kind}")
-    if len(view.violations):
-        st.markdown(f"**{formats.plural(len(view.violations), 'violation')}**, by rule")
-        st.dataframe(
-            view.violations, hide_index=True, key=f"{TAB}.violations", alt="Violations",
-            column_config={
-                "Time (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
-                "Value": st.column_config.NumberColumn(format=formats.column_format(view.violations["Value"].tolist())),
-                "Sigmas": st.column_config.NumberColumn(format="%+.2f", help="Distance from the centre"),
-            },
-        )  # fmt: skip
-
-
-def _sentence(text: str) -> str:
-    plain = formats.markdown(text)
-    return f"{plain[:1].upper()}{plain[1:]}."
-
-
-def baseline_text(drift: PerformanceDrift) -> str:
-    """Return what the limits come from, in one sentence."""
-    baseline = drift.baseline
-    assert baseline is not None
-    how = {"individuals": "individuals chart", "laney": "Laney p′ chart", "p": "p chart"}.get(baseline.method, "chart")
-    frozen = "set by hand" if baseline.source == "explicit" else "the first points before the window"
-    if baseline.created_at is None:
-        frozen += ", not frozen yet (fewer than 30)"
-    change = f" The level changed around {formats.instant(drift.change_point)}." if drift.change_point else ""
-    return (
-        f"Baseline: {formats.plural(baseline.n, 'point')} from {baseline.start_at:%Y-%m-%d} to "
-        f"{baseline.end_at:%Y-%m-%d} ({frozen}); centre {formats.number(baseline.center)}, sigma "
-        f"{formats.number(baseline.sigma)}, {how}.{change}"
-    )
-
-
-def _box(label: str, options: Sequence[str], chosen: str, name: str, words: Any = str) -> None:
-    """Draw a select box for what is also selected by clicking in a table; both write the same name of the URL."""
-    key = f"{name}.box"
-    st.session_state[key] = chosen
-    st.selectbox(
-        label, options, key=key, format_func=words, width=280,
-        on_change=lambda: ui.select(name, [st.session_state[key]]),
-    )  # fmt: skip
-
-
-def _draw_features(app: ui.App, view: MonitoringView, choices: Choices) -> None:
-    from dashboard import monitoring_details as details
-
-    ui.note(view.reference)
-    if view.feature is None:
-        if view.report.data_drift is None:
-            details.reference_button(app, choices.name, choices.version, key=f"{TAB}.reference.first", primary=True)
-        return
-    config: dict[str, Any] = {
-        "Feature": st.column_config.TextColumn(width="medium"),
-        "Verdict": st.column_config.TextColumn(width="small"),
-        "Reference": st.column_config.BarChartColumn(y_min=0, help="Distribution in the reference"),
-        "Current": st.column_config.BarChartColumn(y_min=0, help="Distribution in the window, on the same bins"),
-        "PSI": st.column_config.NumberColumn(format="%.3f", help="Population stability index"),
-        "Threshold": st.column_config.NumberColumn(format="%.3f", help="What the PSI must reach at these sizes"),
-        "Distance": st.column_config.NumberColumn(
-            format="%.3f", help="Kolmogorov-Smirnov distance for numbers, largest change of a share for categories"
-        ),
-        "p": st.column_config.TextColumn(
-            alignment="right", help="Of the test of the same distribution, adjusted for the number of features"
-        ),
-        "Rows": st.column_config.NumberColumn(format="localized"),
-        "Missing": st.column_config.NumberColumn(format="%.1f %%", help="Share of rows without a value"),
-        "Reason": st.column_config.TextColumn(width="large"),
-    }
-    drift = view.report.data_drift
-    assert drift is not None
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(
-            f"**{formats.count_of(len(drift.drifted_features), len(drift.features), 'feature')} drifted**"
-            if drift.drifted_features
-            else f"**{formats.plural(len(drift.features), 'feature')}, none drifted**",
-            width="stretch",
-        )
-        ui.csv_download(drift.to_frame, "features.csv", key=f"{TAB}.features_csv")
-    ui.table(
-        view.features, view.feature_ids, key=f"{TAB}.features", name=f"{TAB}.feature", alt="Features",
-        columns=config, multiple=False, rows_shown=10,
-    )  # fmt: skip
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        _box("Feature", view.feature_ids, view.feature.feature, f"{TAB}.feature")
-        bucket = st.segmented_control(
-            "Windows of the heat map", BUCKETS, required=True,
-            **ui.in_url(f"{TAB}.bucket", default="day", options=BUCKETS),
-        )  # fmt: skip
-    from charts.monitoring import plot_feature, plot_psi_heatmap
-
-    ui.chart(app, plot_feature(view.feature), key=f"{TAB}.feature_chart")
-    history = read_history(app.monitoring, choices.name, choices.version, choices.days, bucket or "day")
-    if history is not None:
-        ui.chart(app, plot_psi_heatmap(history), key=f"{TAB}.heatmap")

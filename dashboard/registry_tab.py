@@ -289,19 +289,24 @@ def render(app: ui.App) -> None:
     from dashboard import registry_details as details
 
     with ui.errors("Registry"):
-        numbers = st.container()
-        if not any(model.n_versions for model in app.registry.list_models()) and not chain.deleted_version_ids(
-            app.database
-        ):
+        models = app.registry.list_models()
+        if not any(model.n_versions for model in models) and not chain.deleted_version_ids(app.database):
             ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
             details.register_form(app)
         else:
-            choices = _choose(app)
+            choices, widgets = _read_choices(models)
             deleted = chain.deleted_version_ids(app.database) if choices.shown == "Deleted" else []
             view = build_view(app.registry, choices, deleted)
+            # The table is what people came for: it is sent first, into its place below what is drawn after it.
+            numbers, filters, bar, rows = st.container(), st.container(), st.container(), st.container()
+            with rows:
+                _draw_table(view)
+            with filters:
+                _draw_filters(widgets)
+            with bar:
+                _draw_actions(app, view, choices)
             with numbers:
                 ui.kpis(view.kpis)
-            _draw_table(app, view, choices)
             if view.missing:
                 ui.note("A selected version no longer exists.")
             if len(view.versions) == 1:
@@ -316,37 +321,42 @@ def render(app: ui.App) -> None:
     details.dialogs(app)
 
 
-def _choose(app: ui.App) -> Choices:
-    everything = app.registry.list_models()
-    names = [ALL_MODELS, *(model.name for model in everything)]
-    owners = [ALL_OWNERS, *sorted({model.owner for model in everything if model.owner})]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        text = st.text_input(
-            "Search", placeholder="Name, version, description or tag", **ui.in_url(f"{TAB}.search", default="")
-        )
-        model = st.selectbox("Model", names, width=220, **ui.in_url(f"{TAB}.model", default=ALL_MODELS, options=names))
-        if len(owners) > 1:
-            owner = st.selectbox(
-                "Owner", owners, width=160, **ui.in_url(f"{TAB}.owner", default=ALL_OWNERS, options=owners)
-            )
-        else:
-            owner = ALL_OWNERS
-        stage = st.pills("Stage", STAGES, **ui.in_url(f"{TAB}.stage", default=None, options=[*STAGES, None]))
-        shown = st.segmented_control(
-            "Show", SHOWN, required=True, **ui.in_url(f"{TAB}.shown", default="Active", options=SHOWN)
-        )
-    return Choices(
-        text=text or "",
+def _read_choices(models: Sequence[RegisteredModel]) -> tuple[Choices, dict[str, dict[str, Any]]]:
+    """Return what the reader has chosen, and by name the arguments of the filters that are drawn afterwards."""
+    names = [ALL_MODELS, *(model.name for model in models)]
+    owners = [ALL_OWNERS, *sorted({model.owner for model in models if model.owner})]
+    widgets = {
+        "search": ui.in_url(f"{TAB}.search", default=""),
+        "model": ui.in_url(f"{TAB}.model", default=ALL_MODELS, options=names) | {"options": names},
+        "owner": ui.in_url(f"{TAB}.owner", default=ALL_OWNERS, options=owners) | {"options": owners},
+        "stage": ui.in_url(f"{TAB}.stage", default=None, options=[*STAGES, None]) | {"options": STAGES},
+        "shown": ui.in_url(f"{TAB}.shown", default="Active", options=SHOWN) | {"options": SHOWN},
+    }
+    state = st.session_state
+    model, owner = state[f"{TAB}.model"], state[f"{TAB}.owner"]
+    choices = Choices(
+        text=state[f"{TAB}.search"] or "",
         model=None if model == ALL_MODELS else model,
-        stage=stage,
+        stage=state[f"{TAB}.stage"],
         owner=None if owner == ALL_OWNERS else owner,
-        shown=shown or "Active",
+        shown=state[f"{TAB}.shown"] or "Active",
         offset=ui.page_offset(f"{TAB}.page"),
         selected=tuple(ui.selected("version")),
     )
+    return choices, widgets
 
 
-def _draw_table(app: ui.App, view: RegistryView, choices: Choices) -> None:
+def _draw_filters(widgets: dict[str, dict[str, Any]]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.text_input("Search", placeholder="Name, version, description or tag", **widgets["search"])
+        st.selectbox("Model", width=220, **widgets["model"])
+        if len(widgets["owner"]["options"]) > 1:
+            st.selectbox("Owner", width=160, **widgets["owner"])
+        st.pills("Stage", **widgets["stage"])
+        st.segmented_control("Show", required=True, **widgets["shown"])
+
+
+def _draw_actions(app: ui.App, view: RegistryView, choices: Choices) -> None:
     from dashboard import registry_details as details
 
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -357,6 +367,9 @@ def _draw_table(app: ui.App, view: RegistryView, choices: Choices) -> None:
             )
             details.selection_buttons(app, view.versions)
         ui.csv_download(lambda: _export(app, choices), "versions.csv", key=f"{TAB}.csv")
+
+
+def _draw_table(view: RegistryView) -> None:
     if not view.ids:
         ui.note("No version matches. Change the search, or show deleted ones.")
         return

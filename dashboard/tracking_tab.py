@@ -18,7 +18,6 @@ from db import NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from streamlit.delta_generator import DeltaGenerator
 
     from experiment_tracking import ExperimentTracking, Run
 
@@ -375,16 +374,22 @@ def render(app: ui.App) -> None:
             details.import_button(app)
             details.dialogs(app)
             return
-        numbers = st.container()
-        choices, bar, count = _choose(app, experiments)
+        choices, widgets = _read_choices(app, experiments)
         view = build_view(app.tracking, choices, _known_keys(app, choices.experiment))
-        count.caption(f"**{formats.count_of(view.n_found, max(view.n_all, view.n_found), 'run')}**")
-        with numbers:
-            ui.kpis(view.kpis)
-        with bar:
+        # The table is what people came for: it is sent first, into its place below what is drawn after it.
+        numbers, filters, bar, rows = st.container(), st.container(), st.container(), st.container()
+        with rows:
+            _draw_table(view)
+        with filters:
+            _draw_filters(widgets)
+        with bar, st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            counted = formats.count_of(view.n_found, max(view.n_all, view.n_found), "run")
+            st.caption(f"**{counted}**", width="stretch")
+            _draw_columns(widgets, view)
             _draw_actions(app, view)
             ui.csv_download(lambda: _export(app, choices), "runs.csv", key=f"{TAB}.csv")
-        _draw_table(view)
+        with numbers:
+            ui.kpis(view.kpis)
         if view.missing:
             ui.note(f"{formats.plural(view.missing, 'selected run')} no longer exists: someone deleted it for good.")
         if len(view.runs) == 1:
@@ -398,60 +403,63 @@ def render(app: ui.App) -> None:
     details.dialogs(app)
 
 
-def _choose(app: ui.App, experiments: Sequence[str]) -> tuple[Choices, DeltaGenerator, DeltaGenerator]:
-    """Draw the filters; return what was chosen, the row of actions below them, and the place in it for the count."""
+def _read_choices(app: ui.App, experiments: Sequence[str]) -> tuple[Choices, dict[str, dict[str, Any]]]:
+    """Return what the reader has chosen, and by name the arguments of the filters that are drawn afterwards."""
+    state = st.session_state
+    options = [ALL_EXPERIMENTS, *experiments]
+    widgets = {
+        "experiment": ui.in_url(f"{TAB}.experiment", default=ALL_EXPERIMENTS, options=options) | {"options": options}
+    }
+    experiment = state[f"{TAB}.experiment"]
+    chosen = None if experiment == ALL_EXPERIMENTS else experiment
+    keys = _known_keys(app, chosen)
+    sorts = [LATEST, *keys["metrics"]]
+    columns = [f"metrics.{key}" for key in keys["metrics"]] + [f"params.{key}" for key in keys["params"]]
+    shown = list(SHOWN)
+    widgets |= {
+        "filter": ui.in_url(f"{TAB}.filter", default=""),
+        "order": ui.in_url(f"{TAB}.order", default=LATEST, options=sorts) | {"options": sorts},
+        "shown": ui.in_url(f"{TAB}.shown", default="Active", options=shown) | {"options": shown},
+        "values": ui.in_url(f"{TAB}.values", default="last", options=VALUES) | {"options": VALUES},
+        "columns": ui.in_url(f"{TAB}.columns", default=[], options=columns, many=True) | {"options": columns},
+    }
+    order = state[f"{TAB}.order"]
+    choices = Choices(
+        experiment=chosen,
+        filter=state[f"{TAB}.filter"] or "",
+        shown=SHOWN[state[f"{TAB}.shown"] or "Active"],
+        order=None if order in {None, LATEST} else order,
+        values=state[f"{TAB}.values"] or "last",
+        columns=tuple(state[f"{TAB}.columns"] or ()) or None,
+        offset=ui.page_offset(f"{TAB}.page"),
+        selected=tuple(ui.selected("run")),
+    )
+    return choices, widgets
+
+
+def _draw_filters(widgets: Mapping[str, dict[str, Any]]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        options = [ALL_EXPERIMENTS, *experiments]
-        experiment = st.selectbox(
-            "Experiment",
-            options,
-            width=240,
-            **ui.in_url(f"{TAB}.experiment", default=ALL_EXPERIMENTS, options=options),
-        )
-        chosen = None if experiment == ALL_EXPERIMENTS else experiment
-        keys = _known_keys(app, chosen)
-        text = st.text_input(
+        st.selectbox("Experiment", width=240, **widgets["experiment"])
+        st.text_input(
             "Filter",
             placeholder="metrics.accuracy > 0.9 and params.learning_rate <= 0.01",
             help="Compare metrics., params. and tags. keys, name, status, started_at, duration; join with and, or, "
             "not. Also like, in (...), is null, min(metrics.loss), '7 days ago'. Enter applies it.",
-            **ui.in_url(f"{TAB}.filter", default=""),
+            **widgets["filter"],
         )
-        sorts = [LATEST, *keys["metrics"]]
-        order = st.selectbox(
-            "Order",
-            sorts,
-            width=200,
-            format_func=lambda key: key if key == LATEST else f"Best {key}",
-            **ui.in_url(f"{TAB}.order", default=LATEST, options=sorts),
+        st.selectbox(
+            "Order", width=200, format_func=lambda key: key if key == LATEST else f"Best {key}", **widgets["order"]
         )
-        shown = st.segmented_control(
-            "Show", list(SHOWN), **ui.in_url(f"{TAB}.shown", default="Active", options=list(SHOWN)), required=True
+        st.segmented_control("Show", required=True, **widgets["shown"])
+
+
+def _draw_columns(widgets: Mapping[str, dict[str, Any]], view: TrackingView) -> None:
+    with st.popover("Columns", icon=":material/view_column:"):
+        st.segmented_control("Value of each metric", required=True, **widgets["values"])
+        shown = len(view.shown_columns)
+        st.multiselect(
+            "Metrics and params shown", placeholder=f"The first {shown} of {len(view.columns)}", **widgets["columns"]
         )
-    bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    count = bar.container(width="stretch")
-    with bar, st.popover("Columns", icon=":material/view_column:"):
-        values = st.segmented_control(
-            "Value of each metric", VALUES, required=True, **ui.in_url(f"{TAB}.values", default="last", options=VALUES)
-        )
-        all_columns = [f"metrics.{key}" for key in keys["metrics"]] + [f"params.{key}" for key in keys["params"]]
-        columns = st.multiselect(
-            "Metrics and params shown",
-            all_columns,
-            placeholder="The first twelve",
-            **ui.in_url(f"{TAB}.columns", default=[], options=all_columns, many=True),
-        )
-    choices = Choices(
-        experiment=chosen,
-        filter=text or "",
-        shown=SHOWN[shown or "Active"],
-        order=None if order in {None, LATEST} else order,
-        values=values or "last",
-        columns=tuple(columns or ()) or None,
-        offset=ui.page_offset(f"{TAB}.page"),
-        selected=tuple(ui.selected("run")),
-    )
-    return choices, bar, count
 
 
 def _known_keys(app: ui.App, experiment: str | None) -> dict[str, list[str]]:

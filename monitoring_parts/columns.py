@@ -116,7 +116,11 @@ def _booleans(series: Any, n: int) -> Column:
 
 
 def _instants(series: Any, n: int) -> Column:
+    import pandas as pd
+
     known = series.dropna()
+    if isinstance(known.dtype, pd.ArrowDtype):  # its dates have no time zone to ask for
+        known = pd.to_datetime(known.astype(object), utc=True)
     if known.dt.tz is not None:
         known = known.dt.tz_convert("UTC").dt.tz_localize(None)
     seconds = known.to_numpy(dtype="datetime64[us]").astype(np.int64) / 1e6
@@ -126,8 +130,8 @@ def _instants(series: Any, n: int) -> Column:
 def _categories(series: Any, n: int) -> Column:
     try:
         counts = series.value_counts()
-    except TypeError:  # lists and dicts cannot be counted as they are
-        counts = series.dropna().map(repr).value_counts()
+    except (TypeError, NotImplementedError):  # lists and dicts cannot be counted as they are
+        counts = series.dropna().astype(object).map(repr).value_counts()
     found: dict[str, int] = {}
     for value, count in zip(counts.index.tolist(), counts.tolist(), strict=True):
         if count:

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from db import (
     FeatureBatchRow,
     FeatureCountsRow,
@@ -37,7 +35,7 @@ from stats.data_drift import ALPHA, compare_columns, judge_features
 from stats.profiles import (
     FeatureCounts,
     FeatureProfile,
-    count_column,
+    count_any,
     counts_from_bytes,
     counts_to_bytes,
     profile_column,
@@ -160,15 +158,11 @@ class FeatureVerbs(MonitoringBase):
                 changes[feature] = f"new:{column.family}"
                 continue
             profile_id, profile = known[feature]
-            if column.n == column.n_null:
-                empty = FeatureCounts(
-                    n=column.n, n_null=column.n, bins=np.zeros(profile.edges.size + 1, dtype=np.int64)
-                )
-                counted[profile_id] = counts_to_bytes(empty)
-            elif column.family != profile.family:
+            counts = count_any(profile, column)
+            if counts is None:
                 changes[feature] = f"type:{column.family}"
             else:
-                counted[profile_id] = counts_to_bytes(count_column(profile, column))
+                counted[profile_id] = counts_to_bytes(counts)
         with self._database.write(durable=False) as session:
             session.query(FeatureReferenceRow.id).filter_by(id=reference.id).with_for_update().one()
             if event is not None:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -165,16 +166,18 @@ def judge_metric(
     all_points = _series(points, memory, judged)
     window = all_points[judged_from:] if n else all_points
     violations: list[Violation] = []
+    broken: set[int] = set()
     if judged is not None:
         for position, rule, direction in judged.fired:
             index = memory + position
             if index >= judged_from:
+                broken.add(index)
                 violations.append(
                     Violation(
                         at=instant(points.times[index]),
                         value=float(points.values[index]),
                         rule=rule,
-                        z=None if np.isnan(judged.z[position]) else float(judged.z[position]),
+                        z=float(judged.z[position]) if math.isfinite(judged.z[position]) else None,
                         direction=_meaning(direction, better),
                     )
                 )
@@ -187,7 +190,8 @@ def judge_metric(
         said.append("no points in the look-back")
     trend, words = _trend(points, memory if base is not None else 0, first, base, better, threshold)
     said += words
-    change_at, change_p = _change(points)
+    change_at, change_p, words = _change(points)
+    said += words
     return PerformanceDrift(
         name=name,
         version=version,
@@ -200,7 +204,7 @@ def judge_metric(
         points=window,
         history=all_points[:judged_from],
         violations=tuple(violations),
-        violation_rate=len({v.at for v in violations}) / n_judged if judged is not None and n_judged else None,
+        violation_rate=len(broken) / n_judged if judged is not None and n_judged else None,
         baseline=baseline,
         better=better,
         trend=trend,
@@ -275,7 +279,11 @@ def _trend(
     days = (part.times - (part.times[0] if len(part) else 0)) / _DAY
     found = estimate_trend(days, part.values)
     if found is None:
-        return None, [f"no trend: {len(part)} points after the baseline, {TREND_POINTS} are needed"]
+        if len(part) < TREND_POINTS:
+            return None, [f"no trend: {len(part)} points after the baseline, {TREND_POINTS} are needed"]
+        if days[-1] == days[0]:
+            return None, [f"no trend: all {len(part)} points are of one instant"]
+        return None, ["no trend: the slope per day is beyond 64-bit floats"]
     slope = found.slope_per_day
     direction = "none"
     if found.significant:
@@ -285,11 +293,12 @@ def _trend(
     material = base is not None and abs(slope) * found.span_days >= base.sigma > 0.0
     if threshold is None and base is not None and base.sigma > 0.0 and better is not None:
         side = -1.0 if better == "higher" else 1.0
-        threshold = base.center + side * base.limit_factor * base.sigma
+        limit = base.center + side * base.limit_factor * base.sigma
+        threshold = limit if math.isfinite(limit) else None
     days_left = None
     if found.significant and threshold is not None:
         ahead = (threshold - found.fitted_last) / slope
-        days_left = ahead if ahead > 0.0 else None
+        days_left = ahead if 0.0 < ahead < math.inf else None
     words = []
     if direction == "degrading":
         size = "" if material else ", by less than one sigma so far"
@@ -300,6 +309,8 @@ def _trend(
         material=material,
         slope_per_day=slope,
         sen_slope_per_day=found.sen_slope_per_day,
+        sen_slope_lower=found.sen_slope_lower,
+        sen_slope_upper=found.sen_slope_upper,
         p_value=found.p_value,
         mann_kendall_p_value=found.mann_kendall_p_value,
         tau=found.tau,
@@ -313,12 +324,14 @@ def _trend(
     return trend, words
 
 
-def _change(points: LoggedPoints) -> tuple[datetime | None, float | None]:
+def _change(points: LoggedPoints) -> tuple[datetime | None, float | None, list[str]]:
     recent = points[-CHANGE_LIMIT:]
     if len(recent) < LEARNING_POINTS:
-        return None, None
+        return None, None, []
     change = pettitt(recent.values)
-    return (instant(recent.times[change.k]) if change.p_value < CHANGE_ALPHA else None), change.p_value
+    if change.k is None or change.p_value is None:
+        return None, None, [f"no change point: {change.reason}"]
+    return (instant(recent.times[change.k]) if change.p_value < CHANGE_ALPHA else None), change.p_value, []
 
 
 def _gaps(times: IntArray, start: int) -> tuple[Gap, ...]:

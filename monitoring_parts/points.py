@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from db import to_microseconds
+from stats.series import weighted_mean
 from values import InvalidTypeError, InvalidValueError, check_key, check_name, to_float, to_int, to_utc
 
 __all__ = ["BUCKETS", "POINT_COLUMNS", "bucketed", "new_tie", "points_of_frame", "points_of_mappings", "series_key"]
@@ -224,7 +225,7 @@ def bucketed(frame: Any, bucket: str) -> Any:
         value = float("nan")
         if len(part):
             weighted = bool((weights > 0).all())
-            value = float(np.average(part["value"], weights=weights)) if weighted else float(part["value"].mean())
+            value = weighted_mean(part["value"].to_numpy(dtype=np.float64), weights if weighted else None)
         total = float(np.nansum(weights)) if len(part) and not np.isnan(weights).all() else float("nan")
         rows.append({"at": at, "value": value, "prediction_count": total, "n_points": len(part)})
     return pd.DataFrame(rows, columns=["at", "value", "prediction_count", "n_points"])

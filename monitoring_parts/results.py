@@ -118,7 +118,7 @@ class ControlPoint:
     lower, upper : float or None
         Limits; None while learning.
     z : float or None
-        Deviation from the centre in sigmas; None while learning or when sigma is 0.
+        Deviation from the centre in sigmas; None while learning, when sigma is 0, or beyond 64-bit floats.
     prediction_count : int or None
     """
 
@@ -222,6 +222,8 @@ class Trend:
         Whether the change over the span is at least one sigma of the baseline: significance alone is not degradation.
     slope_per_day, sen_slope_per_day : float
         Metric units per day.
+    sen_slope_lower, sen_slope_upper : float or None
+        95 % confidence interval of Sen's slope.
     p_value, mann_kendall_p_value : float or None
     tau : float
     n : int
@@ -239,6 +241,8 @@ class Trend:
     material: bool
     slope_per_day: float
     sen_slope_per_day: float
+    sen_slope_lower: float | None
+    sen_slope_upper: float | None
     p_value: float | None
     mann_kendall_p_value: float | None
     tau: float
@@ -334,11 +338,12 @@ class PerformanceDrift:
         """Return the look-back's points: at, value, lower, upper, z, prediction_count, rules."""
         import pandas as pd
 
-        rules: dict[datetime, list[str]] = {}
+        rules: dict[tuple[datetime, float], list[str]] = {}
         for violation in self.violations:
-            rules.setdefault(violation.at, []).append(violation.rule)
+            rules.setdefault((violation.at, violation.value), []).append(violation.rule)
         rows = [
-            {**{f.name: getattr(p, f.name) for f in dataclasses.fields(p)}, "rules": ", ".join(rules.get(p.at, []))}
+            {f.name: getattr(p, f.name) for f in dataclasses.fields(p)}
+            | {"rules": ", ".join(rules.get((p.at, p.value), []))}
             for p in self.points
         ]
         columns = ["at", "value", "lower", "upper", "z", "prediction_count", "rules"]
@@ -703,7 +708,7 @@ class MonitoringReport:
 
 def _number(value: Any) -> float | None:
     number = float(value)
-    return None if math.isnan(number) else number
+    return number if math.isfinite(number) else None
 
 
 def _text(value: float | None) -> str:

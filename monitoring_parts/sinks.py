@@ -7,16 +7,26 @@
     ...
     values.InvalidValueError: the sink's host 169.254.169.254 is not public; only an operator may add it in code
 
-Vocabulary: a sink is *trusted* when an operator added it in code; any address goes. Otherwise (added through the
-dashboard) only public addresses are called, and redirects are never followed. Addresses are looked up again before
-every sending; a name that changes its address between that look and the connection is not caught.
+Vocabulary: a sink is *trusted* when an operator added it in code. Operators alert to hosts of their own network, so any
+address goes. Otherwise (added through the dashboard) only public addresses are called:
+
+- A webhook's name is looked up once for every message, all its addresses must be public, and the connection is made to
+  one of these very addresses: a name that answers differently a moment later (DNS rebinding) gains nothing. No
+  redirect is followed, no proxy of the environment is used, nothing of the answer but its status is kept.
+- Services with a host of their own (Slack and others) are reached through Apprise at that host.
+- An e-mail server's name is checked before every message, but Apprise looks it up again to connect: a name that
+  changes between the two could make this host open an SMTP conversation inside its network. Who does not want that
+  adds e-mail sinks in code only, or lets a firewall decide what this host may reach.
 """
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
+import json
 import logging
 import socket
+import ssl
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -33,6 +43,7 @@ FIXED_HOST_SCHEMES = frozenset({"slack", "discord", "tgram", "pagerduty", "opsge
 MAIL_SCHEMES = frozenset({"mailto", "mailtos"})
 PLAIN_SCHEMES = frozenset({"json", "jsons", "xml", "xmls", "form", "forms", *MAIL_SCHEMES})  # no markup to be injected
 TIMEOUT_SECONDS = 10  # to connect, and to read
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # the last 32 bits are an IPv4 address; RFC 6052
 
 
 class SinkError(Exception):
@@ -108,14 +119,18 @@ def send(url: str, title: str, body: str, *, trusted: bool) -> None:
         If the sink cannot be reached, refuses, or its address is not allowed any more.
     """
     try:
-        check_sink_url(url, trusted=trusted)
-    except InvalidValueError as error:
-        raise SinkError(str(error)) from error
-    try:
         import apprise
     except ModuleNotFoundError as error:
         raise SinkError(ALERTS_EXTRA) from error
     scheme = urlsplit(url).scheme.lower()
+    pinned = not trusted and scheme in WEBHOOK_SCHEMES and not _is_native(apprise, url)
+    try:
+        check_sink_url(url, trusted=trusted, resolve=not pinned)  # `_post` looks the name up, once
+    except InvalidValueError as error:
+        raise SinkError(str(error)) from error
+    if pinned:
+        _post(url, title, body)
+        return
     address = url
     if scheme in ("http", "https") and not _is_native(apprise, url):
         parts = urlsplit(url)
@@ -161,7 +176,56 @@ def _without_mentions(text: str) -> str:
     return text.replace("<", "\u2039").replace(">", "\u203a").replace("@", "\uff20")
 
 
-def _check_host(host: str, *, resolve: bool) -> None:
+class _Pinned(http.client.HTTPConnection):
+    """A connection to a known address, whatever its host's name resolves to by now."""
+
+    def __init__(self, host: str, port: int, address: str, *, secure: bool) -> None:
+        super().__init__(host, port, timeout=TIMEOUT_SECONDS)
+        self._address, self._secure = address, secure
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self._address, self.port), TIMEOUT_SECONDS)
+        # The certificate must be that of the name.
+        self.sock = (
+            ssl.create_default_context().wrap_socket(plain, server_hostname=self.host) if self._secure else plain
+        )
+
+
+def _post(url: str, title: str, body: str) -> None:
+    """Post a message as JSON, of the same form as Apprise's, to an address that was checked in this very call."""
+    parts = urlsplit(url)
+    host, secure = parts.hostname or "", parts.scheme.lower() == "https"
+    try:
+        addresses = _check_host(host, resolve=True)
+    except InvalidValueError as error:
+        raise SinkError(str(error)) from error
+    content = {"version": "1.0", "title": " ".join(title.split()), "message": body, "attachments": [], "type": "info"}
+    target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    problem = "no address"
+    for address in addresses:
+        connection = _Pinned(host, parts.port or (443 if secure else 80), address, secure=secure)
+        try:
+            connection.connect()
+        except OSError as error:
+            problem = f"{type(error).__name__}: {error}"
+            connection.close()
+            continue
+        try:
+            connection.request("POST", target, json.dumps(content), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            status, reason = answer.status, answer.reason
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            raise SinkError(f"{hide_secrets(url)} did not answer: {type(error).__name__}") from error
+        finally:
+            connection.close()
+        if not 200 <= status < 300:
+            raise SinkError(f"{hide_secrets(url)} did not accept the message: {status} {reason[:100]}")
+        return
+    raise SinkError(f"{hide_secrets(url)} cannot be reached: {problem}")
+
+
+def _check_host(host: str, *, resolve: bool) -> list[str]:
+    """Return the addresses of a host if all of them are public."""
     name = host.strip("[]").rstrip(".")
     addresses: list[str] = []
     try:
@@ -184,5 +248,8 @@ def _check_host(host: str, *, resolve: bool) -> None:
     for text in addresses:
         address = ipaddress.ip_address(text)
         mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+        if address in NAT64:
+            mapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if not address.is_global or address.is_multicast or (mapped is not None and not mapped.is_global):
             raise InvalidValueError(f"the sink's host {name} is not public; only an operator may add it in code")
+    return list(dict.fromkeys(addresses))

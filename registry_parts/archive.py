@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from artifacts import check_artifact_path, check_sha256
 from db import ArtifactError, StorageError
-from registry_parts import formats, metadata
+from registry_parts import formats, versions
 from registry_parts.records import ModelType, ModelVersion
 from values import (
     check_key,
@@ -255,7 +255,7 @@ def _check_manifest(data: bytes) -> dict[str, Any]:
     if set(manifest) != _FIELDS:
         raise ValueError(f"its manifest lacks or adds {', '.join(sorted(map(str, set(manifest) ^ _FIELDS)))[:200]}")
     check_name(manifest["name"], "name")
-    metadata.check_version(manifest["version"])
+    versions.check_version(manifest["version"])
     ModelType(manifest["model_type"])
     formats.check_serializer(manifest["serializer"])
     for key in ("hyperparameters", "environment"):

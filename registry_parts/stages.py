@@ -13,12 +13,45 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db import ABExperimentRow, ModelRow, ModelVersionRow, NotFoundError, RunRow, StageEventRow, StateError
-from registry_parts import metadata
-from registry_parts.queries import find_production
-from registry_parts.records import ALLOWED_TRANSITIONS, ModelStage
+from registry_parts import gates
+from registry_parts.queries import find_model, find_production, find_version, previous_production, to_version
+from registry_parts.records import ALLOWED_TRANSITIONS, ModelStage, ModelVersion
 from values import shorten, to_utc
 
-__all__ = ["add_event", "ask_gates", "check_evidence", "move"]
+__all__ = ["add_event", "ask_gates", "check_evidence", "move", "roll_back", "transition"]
+
+
+def transition(
+    session: Session, name: str, version: str, target: ModelStage, *, actor: str, **settings: Any
+) -> ModelVersion:
+    """Move a version to a stage where it is not yet; the settings are those of `move`."""
+    model = find_model(session, name, lock=True)
+    row = find_version(session, model, version)
+    if row.stage != target.value:
+        kind = "promote" if target is ModelStage.PRODUCTION else "transition"
+        move(session, model, row, target, kind=kind, actor=actor, **settings)
+    return to_version(session, model.name, row)
+
+
+def roll_back(session: Session, name: str, *, actor: str, reason: str) -> ModelVersion:
+    """Bring the previous Production version back; its gates were asked when it was promoted."""
+    model = find_model(session, name, lock=True)
+    current = find_production(session, model.id)
+    row = previous_production(session, model.id, current)
+    if row is None:
+        raise StateError(f"{model.name!r} has no earlier Production version to roll back to")
+    move(
+        session,
+        model,
+        row,
+        ModelStage.PRODUCTION,
+        kind="rollback",
+        actor=actor,
+        reason=reason or "rollback",
+        evidence={"rolled_back_from": current.version if current is not None else None},
+        gated=False,
+    )
+    return to_version(session, model.name, row)
 
 
 def move(
@@ -149,4 +182,4 @@ def ask_gates(
     tested = None
     if experiment is not None:
         tested = dict(experiment) | {"is_of_this_version": experiment["treatment_version_id"] in (None, row.id)}
-    return metadata.evaluate_gates(model.gates, row.metrics, production, tested)
+    return gates.evaluate_gates(model.gates, row.metrics, production, tested)

@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
+from stats.series import checked_series, scaled
+
 __all__ = [
     "CUSUM_DECISION",
     "CUSUM_REFERENCE",
@@ -49,6 +51,7 @@ FloatArray = npt.NDArray[np.float64]
 
 D2_MOVING_RANGE = 1.128  # E|X1 - X2| / sigma for normal data, two points: 2 / sqrt(pi), rounded as in every table; [1]
 D4_MOVING_RANGE = 3.267  # upper limit of the moving range in mean moving ranges; [1] 6.3.2.2
+LARGEST = float(np.finfo(np.float64).max)
 SHEWHART_LIMIT = 3.0  # sigmas; average run length 370.4 in control
 SHEWHART_TAIL = 0.00135  # P(Z > 3), rounded as usual: the tail that the widened limits of short baselines keep
 EWMA_LAMBDA = 0.2  # weight of the newest point
@@ -166,7 +169,7 @@ class CusumResult:
 
 def moving_ranges(x: Sequence[float] | FloatArray) -> FloatArray:
     """Return |x[i] - x[i-1]|, array of shape (n - 1,)."""
-    return np.abs(np.diff(_checked(x, "x")))
+    return np.abs(np.diff(checked_series(x, "x")))
 
 
 def individuals_limits(x: Sequence[float] | FloatArray, k: float = SHEWHART_LIMIT) -> ControlLimits:
@@ -188,7 +191,7 @@ def individuals_limits(x: Sequence[float] | FloatArray, k: float = SHEWHART_LIMI
     -----
     sigma = mean(|x_i - x_{i-1}|) / 1.128. Differences of neighbours hardly feel a slow trend or a shift inside the
     baseline, which would inflate the ordinary standard deviation; in return they assume no autocorrelation. A
-    constant baseline has sigma 0 and both limits on the centre.
+    constant baseline has sigma 0 and both limits on the centre. A limit beyond the largest float is the largest float.
 
     References
     ----------
@@ -199,19 +202,22 @@ def individuals_limits(x: Sequence[float] | FloatArray, k: float = SHEWHART_LIMI
     >>> individuals_limits([1.0, 3.0, 2.0]).mean_moving_range
     1.5
     """
-    values = _checked(x, "x")
+    values = checked_series(x, "x")
     if values.size < 2:
         raise ValueError(f"an individuals chart needs at least 2 baseline points, got {values.size}")
-    center = float(values.mean())
-    mean_range = float(np.abs(np.diff(values)).mean())
+    part, exponent = scaled(values)
+    center = float(part[0]) if float(part.min()) == float(part.max()) else float(part.mean())  # constant: no rounding
+    mean_range = float(np.abs(np.diff(part)).mean())
     sigma = mean_range / D2_MOVING_RANGE
+    found = np.array([center, sigma, center - k * sigma, center + k * sigma, mean_range, D4_MOVING_RANGE * mean_range])
+    center, sigma, lower, upper, mean_range, range_upper = within_floats(found, exponent).tolist()
     return ControlLimits(
         center=center,
         sigma=sigma,
-        lower=center - k * sigma,
-        upper=center + k * sigma,
+        lower=lower,
+        upper=upper,
         mean_moving_range=mean_range,
-        moving_range_upper=D4_MOVING_RANGE * mean_range,
+        moving_range_upper=range_upper,
         n=int(values.size),
     )
 
@@ -262,8 +268,8 @@ def proportion_limits(
     >>> round(float(limits.lower[0]), 6), round(float(limits.upper[0]), 6)
     (0.894263, 0.945737)
     """
-    p = _checked(proportions, "proportions")
-    n = _checked(counts, "counts")
+    p = checked_series(proportions, "proportions")
+    n = checked_series(counts, "counts")
     if p.shape != n.shape or p.size == 0:
         raise ValueError(f"proportions and counts must have the same length of at least 1, got {p.size} and {n.size}")
     if p.min() < 0.0 or p.max() > 1.0:
@@ -327,7 +333,7 @@ def ewma(
     >>> ewma([1.0, 1.0], 0.0, 1.0, lam=0.5, limit=3.0).z.tolist()
     [0.5, 0.75]
     """
-    values = _checked(x, "x")
+    values = checked_series(x, "x")
     if not 0.0 < lam <= 1.0:
         raise ValueError(f"lam must lie in (0, 1], got {lam}")
     if not (sigma >= 0.0 and math.isfinite(sigma) and math.isfinite(target) and limit > 0.0):
@@ -383,7 +389,7 @@ def cusum(
     >>> cusum([0.8, 1.9, 1.4, 2.0, 1.1, 0.7, 2.6], k=0.5, h=5).signals
     [6]
     """
-    values = _checked(x, "x")
+    values = checked_series(x, "x")
     if not (k >= 0.0 and h > 0.0 and 0.0 <= head_start <= h and math.isfinite(target)):
         raise ValueError(f"k must be >= 0, h > 0 and 0 <= head_start <= h, got k={k}, h={h}, head_start={head_start}")
     high, low = np.empty_like(values), np.empty_like(values)
@@ -435,7 +441,7 @@ def runs_rules(
     >>> runs_rules([0, 1, -1, 3.0, 3.0001, -3.1], rules=["1"])
     {'1': [4, 5]}
     """
-    values = _checked(x, "x")
+    values = checked_series(x, "x")
     spread = np.asarray(sigma, dtype=np.float64)
     if not (np.isfinite(spread).all() and (spread > 0.0).all()):
         raise ValueError(f"sigma must be finite and positive, got {sigma!r}")
@@ -498,13 +504,10 @@ def small_baseline_factor(n: int, tail: float = SHEWHART_TAIL) -> float:
     return float(stdtrit(n - 1, 1.0 - tail)) * math.sqrt(1.0 + 1.0 / n)
 
 
-def _checked(x: Sequence[float] | FloatArray, field: str) -> FloatArray:
-    values = np.asarray(x, dtype=np.float64)
-    if values.ndim != 1:
-        raise ValueError(f"{field} must be one-dimensional, got {values.ndim} dimensions")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{field} must be finite; {field}[{int(np.flatnonzero(~np.isfinite(values))[0])}] is not")
-    return values
+def within_floats(values: FloatArray, exponent: int = 0) -> FloatArray:
+    """Return values times 2^exponent; what is beyond the largest float becomes it."""
+    with np.errstate(over="ignore"):
+        return np.clip(np.ldexp(values, exponent) if exponent else values, -LARGEST, LARGEST)
 
 
 def _positions(mask: npt.NDArray[np.bool_]) -> list[int]:

@@ -38,7 +38,8 @@ from stats.drift import (
     wasserstein_distance,
 )
 from stats.multiplicity import benjamini_hochberg
-from stats.profiles import Column, FeatureCounts, FeatureProfile, category_counts, count_column, is_categorical
+from stats.profiles import Column, FeatureCounts, FeatureProfile, category_counts, count_any, is_categorical
+from stats.series import binary_exponent, mean_and_deviation
 
 __all__ = ["FeatureDrift", "compare_columns", "compare_with_profile", "judge_features"]
 
@@ -51,6 +52,7 @@ NULL_SHARE_CHANGE = 0.05  # change of the share of nulls that matters
 ALPHA = 0.05
 COMPARED_CATEGORIES = 50  # beyond so many, the rare ones are compared together
 IDENTIFIER_SHARE = 0.5  # of the values different: an identifier or free text, not a category
+LARGEST = float(np.finfo(np.float64).max)
 HISTOGRAM_BINS = 30  # equal widths, for figures
 REST, NEW = "(other)", "(new)"
 
@@ -81,7 +83,7 @@ class FeatureDrift:
     p_value, p_adjusted : float or None
         Of that test, and after Benjamini-Hochberg across features.
     wasserstein : float or None
-        In standard deviations of the reference; None when that is 0.
+        In population standard deviations of the reference (divided by n); None when that is 0.
     jensen_shannon, hellinger, l_infinity : float or None
         Distances of the binned distributions, in [0, 1].
     n_reference, n_current : int
@@ -92,6 +94,7 @@ class FeatureDrift:
     null_drifted : bool
         Whether that share changed by at least .05 and more than chance.
     reference_mean, current_mean, reference_std, current_std : float or None
+        Of the usable numbers; deviations divided by n.
     new_categories, vanished_categories : list of str
         At most 20 of each; the largest first.
     bins : list of float or list of str
@@ -187,18 +190,18 @@ def compare_columns(
     deciles = psi_edges(np.unique(sorted_quantiles(x, np.linspace(0.0, 1.0, 11)[1:-1])))
     left_bins, right_bins = bin_counts(x, deciles, assume_sorted=True), bin_counts(y, deciles, assume_sorted=True)
     test = ks_two_sample(x, y, assume_sorted=True)
-    with np.errstate(over="ignore", invalid="ignore"):
-        left_moments = _moments(x)
-        right_moments = _moments(y)
-        distance = wasserstein_distance(x, y, assume_sorted=True)
-    edges = _histogram_edges(min(x[0], y[0]), max(x[-1], y[-1]))
+    left_moments, right_moments = mean_and_deviation(x), mean_and_deviation(y)
+    exponent = binary_exponent(x[0], x[-1], y[0], y[-1])
+    near = (x, y) if exponent == 0 else (np.ldexp(x, -exponent), np.ldexp(y, -exponent))
+    distance = wasserstein_distance(*near, assume_sorted=True)
+    edges = _histogram_edges(float(min(x[0], y[0])), float(max(x[-1], y[-1])))
     return _finish_numbers(
         feature,
         *_base(feature, reference, current),
         bins=(left_bins / x.size, right_bins / y.size),
         sizes=(int(x.size), int(y.size)),
         ks=(test.statistic, test.p_value),
-        distance=distance,
+        distance=_in_deviations(distance, left_moments[1], exponent),
         moments=(left_moments, right_moments),
         constant=bool(x[0] == x[-1]),
         histogram=(
@@ -247,14 +250,10 @@ def compare_with_profile(
     'new'
     """
     if profile is not None and isinstance(current, Column):
-        if current.family != profile.family and current.n > current.n_null:
+        counted = count_any(profile, current)
+        if counted is None:
             return _type_changed(feature, profile.family, current.family, profile.counts.n, current.n)
-        if current.family != profile.family:  # all null: any family will do
-            current = FeatureCounts(
-                n=current.n, n_null=current.n, bins=np.zeros(profile.edges.size + 1, dtype=np.int64)
-            )
-        else:
-            current = count_column(profile, current)
+        current = counted
     if profile is None or current is None:
         known = profile.family if profile is not None else current.family if isinstance(current, Column) else ""
         return _absent(feature, known, profile.counts.n if profile else None, current.n if current else None)
@@ -275,7 +274,10 @@ def compare_with_profile(
     gap = np.abs(left_below / n - right_below / m)
     statistic = float(gap.max()) if gap.size else 0.0
     grid = _profile_grid(profile, current)
-    edges = _histogram_edges(grid[0], grid[-1])
+    exponent = binary_exponent(float(grid[0]), float(grid[-1]))
+    near = np.ldexp(grid, -exponent)
+    edges = _histogram_edges(float(grid[0]), float(grid[-1]))
+    inner = np.ldexp(edges, -exponent)
     return _finish_numbers(
         feature,
         *base,
@@ -285,10 +287,10 @@ def compare_with_profile(
         ),
         sizes=(n, m),
         ks=(statistic, ks_p_value(statistic, n, m)),
-        distance=_binned_wasserstein(grid, reference, current),
+        distance=_in_deviations(_binned_wasserstein(near, reference, current), reference.std, exponent),
         moments=((reference.mean, reference.std), (current.mean, current.std)),
         constant=reference.minimum == reference.maximum,
-        histogram=(edges, _rebinned(grid, reference, edges), _rebinned(grid, current, edges)),
+        histogram=(edges, _rebinned(near, reference, inner), _rebinned(near, current, inner)),
         psi_threshold=psi_threshold,
         minimum_rows=minimum_rows,
     )
@@ -491,19 +493,16 @@ def _all_null(
     )
 
 
-def _moments(values: FloatArray) -> tuple[float | None, float | None]:
-    mean = float(values.mean())
-    if not math.isfinite(mean):
-        return None, None
-    centred = values - mean
-    spread = math.sqrt(max(0.0, float(centred @ centred) / values.size))
-    return mean, spread if math.isfinite(spread) else None
+def _in_deviations(distance: float, deviation: float | None, exponent: int) -> float | None:
+    """Divide a distance, which lacks a factor 2^exponent, by the reference's standard deviation."""
+    ratio = distance / math.ldexp(deviation, -exponent) if deviation and math.ldexp(deviation, -exponent) else math.inf
+    return ratio if math.isfinite(ratio) else None
 
 
 def _histogram_edges(low: float, high: float) -> FloatArray:
     if low == high:
         width = abs(low) * 0.5 or 0.5
-        low, high = low - width, high + width
+        low, high = max(low - width, -LARGEST), min(high + width, LARGEST)
     with np.errstate(over="ignore", invalid="ignore"):
         edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
         if not np.isfinite(edges).all():  # the range itself exceeds a float
@@ -529,9 +528,6 @@ def _finish_numbers(
     n, m = sizes
     (left_mean, left_std), (right_mean, right_std) = moments
     left, right = bins
-    scaled = None
-    if left_std and distance is not None and math.isfinite(distance / left_std):
-        scaled = distance / left_std
     edges, left_shares, right_shares = histogram
     status, words = ("constant", "the reference is constant") if constant else ("ok", "compared")
     if min(n, m) < minimum_rows:
@@ -546,7 +542,7 @@ def _finish_numbers(
         psi_threshold=max(psi_threshold, psi_noise_quantile(int(left.size), n, m, NOISE_LEVEL)),
         ks_statistic=ks[0],
         p_value=ks[1],
-        wasserstein=scaled,
+        wasserstein=distance,
         jensen_shannon=jensen_shannon_distance(left, right),
         hellinger=hellinger_distance(left, right),
         l_infinity=l_infinity_distance(left, right),
@@ -650,17 +646,14 @@ def _profile_grid(profile: FeatureProfile, current: FeatureCounts) -> FloatArray
     return np.concatenate([[low], profile.edges, [high]])
 
 
-def _binned_wasserstein(grid: FloatArray, left: FeatureCounts, right: FeatureCounts) -> float | None:
+def _binned_wasserstein(grid: FloatArray, left: FeatureCounts, right: FeatureCounts) -> float:
     gap = np.concatenate([[0.0], np.cumsum(left.bins / left.n_usable - right.bins / right.n_usable)])
     gap[-1] = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        widths = np.diff(grid)
-        a, b = gap[:-1], gap[1:]
-        total = np.abs(a) + np.abs(b)
-        # A gap that changes sign inside a bin is two triangles, not a trapezium.
-        area = np.where(a * b >= 0.0, total / 2.0, (a * a + b * b) / np.where(total > 0.0, 2.0 * total, 1.0))
-        result = float(area @ widths)
-    return result if math.isfinite(result) else None
+    a, b = gap[:-1], gap[1:]
+    total = np.abs(a) + np.abs(b)
+    # A gap that changes sign inside a bin is two triangles, not a trapezium.
+    area = np.where(a * b >= 0.0, total / 2.0, (a * a + b * b) / np.where(total > 0.0, 2.0 * total, 1.0))
+    return float(area @ np.diff(grid))
 
 
 def _rebinned(grid: FloatArray, counts: FeatureCounts, edges: FloatArray) -> FloatArray:

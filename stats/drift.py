@@ -22,6 +22,7 @@ import numpy.typing as npt
 from scipy.special import chdtrc, chdtri, kolmogorov, xlogy
 
 from stats.means import P_VALUE_FLOOR
+from stats.series import binary_exponent
 
 __all__ = [
     "ChiSquareTest",
@@ -177,6 +178,11 @@ def wasserstein_distance(a: Numbers, b: Numbers, *, assume_sorted: bool = False)
     assume_sorted : bool
         Whether both are in ascending order already.
 
+    Raises
+    ------
+    ValueError
+        If a sample is empty, has a value that is not finite, or the distance is beyond 64-bit floats.
+
     Notes
     -----
     The integral of |F^-1(u) - G^-1(u)| over u in [0, 1], exactly: both quantile functions are steps, on multiples of
@@ -195,6 +201,13 @@ def wasserstein_distance(a: Numbers, b: Numbers, *, assume_sorted: bool = False)
     if not assume_sorted:
         x, y = np.sort(x), np.sort(y)
     n, m = int(x.size), int(y.size)
+    exponent = binary_exponent(float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
+    if exponent:
+        x, y = np.ldexp(x, -exponent), np.ldexp(y, -exponent)
+        try:
+            return math.ldexp(wasserstein_distance(x, y, assume_sorted=True), exponent)
+        except OverflowError as error:
+            raise ValueError("the distance is beyond 64-bit floats; divide both samples first") from error
     if n == m:
         return float(np.abs(x - y).mean())
     # Breakpoints of u in units of 1 / (n m), so that they compare exactly.

@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
+from stats.series import binary_exponent
+
 __all__ = [
     "CLASSIFICATION_METRICS",
     "REGRESSION_METRICS",
@@ -182,6 +184,7 @@ def regression_scores(labels: Sequence[float], predictions: Sequence[float]) -> 
     -------
     dict
         mae, rmse, bias (mean prediction minus label), mape (None if a label is 0), r2 (None for constant labels), n.
+        None as well for what is beyond 64-bit floats.
 
     Raises
     ------
@@ -210,14 +213,20 @@ def regression_scores(labels: Sequence[float], predictions: Sequence[float]) -> 
     n = int(y.size)
     if n == 0:
         return {"mae": None, "rmse": None, "bias": None, "mape": None, "r2": None, "n": 0}
+    exponent = binary_exponent(*(float(x) for x in (y.min(), y.max(), p.min(), p.max())))
+    if exponent:
+        y, p = np.ldexp(y, -exponent), np.ldexp(p, -exponent)
     error = p - y
-    total = float(((y - y.mean()) ** 2).sum())
+    squares = float((error**2).sum())
+    total = 0.0 if y.min() == y.max() else float(((y - y.mean()) ** 2).sum())
+    with np.errstate(over="ignore"):
+        relative = None if (y == 0.0).any() else float(np.abs(error / y).mean())
     return {
-        "mae": float(np.abs(error).mean()),
-        "rmse": math.sqrt(float((error**2).mean())),
-        "bias": float(error.mean()),
-        "mape": None if (y == 0.0).any() else float(np.abs(error / y).mean()),
-        "r2": 1.0 - float((error**2).sum()) / total if total > 0.0 else None,
+        "mae": _within_floats(float(np.abs(error).mean()), exponent),
+        "rmse": _within_floats(math.sqrt(squares / n), exponent),
+        "bias": _within_floats(float(error.mean()), exponent),
+        "mape": None if relative is None else _within_floats(relative),
+        "r2": _within_floats(1.0 - squares / total) if total > 0.0 else None,
         "n": n,
     }
 
@@ -333,6 +342,15 @@ def check_calibration(probabilities: Sequence[float] | FloatArray, hits: Sequenc
         calibrated=p_value >= CALIBRATION_ALPHA,
         n=int(p.size),
     )
+
+
+def _within_floats(number: float, exponent: int = 0) -> float | None:
+    """Return number times 2^exponent, or None where a float cannot say it."""
+    try:
+        result = math.ldexp(number, exponent)
+    except OverflowError:
+        return None
+    return result if math.isfinite(result) else None
 
 
 def _standard_error(p: FloatArray) -> float:

@@ -34,6 +34,7 @@ from stats.control_charts import (
     proportion_limits,
     runs_rules,
     small_baseline_factor,
+    within_floats,
 )
 from stats.trend import lag1_autocorrelation, linear_trend, mann_kendall
 
@@ -55,6 +56,7 @@ SETTLED_POINTS = 30  # from here limits are the plain 3 sigma
 TREND_POINTS = 8  # fewer points give no trend
 TREND_LIMIT = 1_000  # newest points used for a trend: pairwise slopes are quadratic
 TREND_ALPHA = 0.05
+LARGEST_Z = 1e100  # sigmas; what EWMA and CUSUM add up is cut off there, so that no sum overflows
 CONSTANT_TOLERANCE = 1e-12  # relative; a spread or a step below it is rounding of 64-bit floats, not data
 METHODS = ("individuals", "laney", "p")
 DEFAULT_CHARTS = ("3-sigma", "ewma", "cusum")
@@ -258,6 +260,8 @@ class TrendEstimate:
         Least squares.
     sen_slope_per_day : float
         Median of pairwise slopes.
+    sen_slope_lower, sen_slope_upper : float or None
+        Its 95 % confidence interval.
     p_value : float or None
         t-test of the least-squares slope.
     mann_kendall_p_value : float or None
@@ -272,6 +276,8 @@ class TrendEstimate:
 
     slope_per_day: float
     sen_slope_per_day: float
+    sen_slope_lower: float | None
+    sen_slope_upper: float | None
     p_value: float | None
     mann_kendall_p_value: float | None
     tau: float
@@ -434,7 +440,9 @@ def judge_series(
         sigma = (baseline.sigma_z or 1.0) * np.sqrt(baseline.center * (1.0 - baseline.center) / counts)
     else:
         sigma = np.full(n, baseline.sigma)
-    lower, upper = baseline.center - k * sigma, baseline.center + k * sigma
+    with np.errstate(over="ignore"):
+        lower, upper = within_floats(baseline.center - k * sigma), within_floats(baseline.center + k * sigma)
+        away = values - baseline.center
     if baseline.method != "individuals":
         lower, upper = np.clip(lower, 0.0, 1.0), np.clip(upper, 0.0, 1.0)
     fired: list[tuple[int, str, int]] = []
@@ -442,8 +450,8 @@ def judge_series(
     cusum_limit = CUSUM_DECISION * widening
     if n == 0 or not (sigma > 0.0).all():
         nothing = np.full(n, np.nan)
-        off = np.abs(values - baseline.center) > CONSTANT_TOLERANCE * max(abs(baseline.center), 1e-300)
-        fired = [(int(i), "constant", int(np.sign(values[i] - baseline.center))) for i in np.flatnonzero(off)]
+        off = np.abs(away) > CONSTANT_TOLERANCE * abs(baseline.center)
+        fired = [(int(i), "constant", int(np.sign(away[i]))) for i in np.flatnonzero(off)]
         return JudgedSeries(
             lower=lower,
             upper=upper,
@@ -455,21 +463,23 @@ def judge_series(
             cusum_limit=cusum_limit,
             fired=fired,
         )
-    z = (values - baseline.center) / sigma
+    with np.errstate(over="ignore"):
+        z = away / sigma
+    summable = np.clip(z, -LARGEST_Z, LARGEST_Z)
     sign = np.sign(z).astype(np.int64)
     if "3-sigma" in charts:
         fired += [(int(i), "3-sigma", int(sign[i])) for i in np.flatnonzero(np.abs(z) > k)]
-    average = ewma(z, 0.0, 1.0, limit=EWMA_LIMIT * widening)
+    average = ewma(summable, 0.0, 1.0, limit=EWMA_LIMIT * widening)
     if "ewma" in charts:
         fired += [(i, "ewma", 1 if average.z[i] > 0 else -1) for i in average.out]
-    sums = cusum(z, 0.0, k=CUSUM_REFERENCE, h=cusum_limit, restart=True)
+    sums = cusum(summable, 0.0, k=CUSUM_REFERENCE, h=cusum_limit, restart=True)
     if "cusum" in charts:
         fired += [(i, "cusum", 1) for i in sums.signals_high] + [(i, "cusum", -1) for i in sums.signals_low]
     wanted = [(f"nelson-{rule}", rule) for rule in NELSON_RULES if "nelson" in charts]
     wanted += [(f"western-electric-{rule}", rule) for rule in WESTERN_ELECTRIC_RULES if "western-electric" in charts]
     if wanted:
         # Zones of one k-th of the distance to the limit: three of them for a settled baseline.
-        found = runs_rules(z / widening, rules=sorted({rule for _, rule in wanted}))
+        found = runs_rules(summable / widening, rules=sorted({rule for _, rule in wanted}))
         for label, rule in wanted:
             for i in found[rule]:
                 moved = int(np.sign(values[i] - values[i - 1])) if rule == "3" else int(sign[i])
@@ -500,7 +510,8 @@ def estimate_trend(days: FloatArray, values: FloatArray) -> TrendEstimate | None
     Returns
     -------
     TrendEstimate or None
-        None with fewer than 8 points or when all are of one instant. Of more than 1,000 points the newest are used.
+        None with fewer than 8 points, when all are of one instant, or when the slope is beyond 64-bit floats. Of more
+        than 1,000 points the newest are used.
 
     Notes
     -----
@@ -519,23 +530,31 @@ def estimate_trend(days: FloatArray, values: FloatArray) -> TrendEstimate | None
     days, values = days[-TREND_LIMIT:], values[-TREND_LIMIT:]
     if values.size < TREND_POINTS or days[-1] == days[0]:
         return None
-    line = linear_trend(days, values)
-    ranks = mann_kendall(values, days)
+    try:
+        line = linear_trend(days, values)
+        ranks = mann_kendall(values, days)
+    except ValueError:  # a slope beyond 64-bit floats
+        return None
+    fitted_last = line.intercept + line.slope * float(days[-1])
+    if ranks.sen_slope is None or not math.isfinite(fitted_last):
+        return None
     significant = (
         line.p_value is not None
         and ranks.p_value is not None
         and line.p_value < TREND_ALPHA
         and ranks.p_value < TREND_ALPHA
-        and line.slope * ranks.sen_slope > 0.0
+        and math.copysign(1.0, line.slope) * ranks.sen_slope > 0.0
     )
     return TrendEstimate(
         slope_per_day=line.slope,
         sen_slope_per_day=ranks.sen_slope,
+        sen_slope_lower=ranks.sen_slope_lower,
+        sen_slope_upper=ranks.sen_slope_upper,
         p_value=line.p_value,
         mann_kendall_p_value=ranks.p_value,
         tau=ranks.tau,
         significant=significant,
-        fitted_last=line.intercept + line.slope * float(days[-1]),
+        fitted_last=fitted_last,
         span_days=float(days[-1] - days[0]),
         n=line.n,
     )

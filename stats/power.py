@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from scipy import special
 
 from stats.means import check_alternative
@@ -28,11 +29,14 @@ __all__ = [
     "mde_proportions",
     "power_means",
     "power_proportions",
+    "power_with_more",
     "sample_size_means",
     "sample_size_proportions",
 ]
 
 _LARGEST_N = 1e12  # subjects; beyond it the question is a mistake
+_FEWEST_DF = 0.05  # degrees of freedom; met on the way to a size only, which is two subjects or more
+_STEEP = 1e4  # noncentrality beyond which the noncentral t is its chi-square alone, to four digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,25 +136,40 @@ def power_means(
     >>> round(power_means(1.0, 1.0, 20), 7)          # R: power.t.test(n = 20, delta = 1)
     0.8689528
     """
-    level, sided = _level(alpha, alternative, comparisons)
+    level, sided = one_sided_level(alpha, alternative, comparisons)
     second = sd if sd_treatment is None else sd_treatment
     n2 = n_baseline if n_treatment is None else n_treatment
-    _positive("sd", sd)
-    _positive("sd_treatment", second)
+    check_positive("sd", sd)
+    check_positive("sd_treatment", second)
     if not (n_baseline > 1 and n2 > 1):
         raise ValueError(f"at least two subjects per variant are needed, got {n_baseline} and {n2}")
     v1, v2 = sd * sd / n_baseline, second * second / n2
-    shift = _signed(effect, margin, sided) / math.sqrt(v1 + v2)
+    shift = signed_distance(effect, margin, sided) / math.sqrt(v1 + v2)
     if distribution == "normal":
         return float(special.ndtr(shift - float(special.ndtri(1.0 - level))))
     if sd == second:
         df = n_baseline + n2 - 2.0
     else:
         df = 1.0 / ((v1 / (v1 + v2)) ** 2 / (n_baseline - 1.0) + (v2 / (v1 + v2)) ** 2 / (n2 - 1.0))
-    critical = float(special.stdtrit(df, 1.0 - level))
-    if df > 1e5 or abs(shift) > 30.0:  # the series of the noncentral t gives out; the normal is within 1e-5 there
-        return float(special.ndtr(shift - critical))
-    return float(1.0 - special.nctdtr(df, shift, critical))
+    if df < _FEWEST_DF:  # the critical value is beyond any effect
+        return level
+    return _noncentral_t_above(float(special.stdtrit(df, 1.0 - level)), df, shift)
+
+
+def _noncentral_t_above(critical: float, df: float, shift: float) -> float:
+    """Return P(T > critical) for T noncentral t, critical 0 or more.
+
+    T exceeds c when a normal variable of mean `shift` exceeds ``c sqrt(V / df)``, V chi-square: the normal tail
+    averaged over log V, whose density is smooth, by the trapezoid rule. Libraries' series give out for large shifts.
+    """
+    if shift > _STEEP:  # the normal tail falls from 1 to 0 at once
+        return float(special.gammainc(0.5 * df, 0.5 * df * min((shift / critical) ** 2, 1e300)))
+    width = math.sqrt(2.0 / df)
+    low, high = -9.0 * width - 80.0 / df, 9.0 * width
+    step = min(0.4 * width, 0.25, 0.8 / max(abs(shift), 1.0))
+    y = np.linspace(low, high, math.ceil((high - low) / step) + 1)
+    mass = np.exp(0.5 * df * (y - np.expm1(y)))  # exp(-df / 2) left out of it
+    return float(np.dot(mass, special.ndtr(shift - critical * np.exp(0.5 * y))) / mass.sum())
 
 
 def power_proportions(
@@ -202,17 +221,17 @@ def power_proportions(
     >>> round(power_proportions(0.5, 0.75, 50), 4)    # R: power.prop.test(n = 50, p1 = .5, p2 = .75)
     0.7402
     """
-    level, sided = _level(alpha, alternative, comparisons)
+    level, sided = one_sided_level(alpha, alternative, comparisons)
     n2 = n_baseline if n_treatment is None else n_treatment
     for name, p in (("p1", p1), ("p2", p2)):
         if not 0.0 < p < 1.0:
             raise ValueError(f"{name} must lie between 0 and 1, got {p!r}")
-    _positive("n_baseline", n_baseline)
-    _positive("n_treatment", n2)
+    check_positive("n_baseline", n_baseline)
+    check_positive("n_treatment", n2)
     pooled = (n_baseline * p1 + n2 * p2) / (n_baseline + n2)
     under_alternative = math.sqrt(p1 * (1 - p1) / n_baseline + p2 * (1 - p2) / n2)
     under_null = math.sqrt(pooled * (1 - pooled) * (1 / n_baseline + 1 / n2)) if margin == 0.0 else under_alternative
-    distance = _signed(p2 - p1, margin, sided)
+    distance = signed_distance(p2 - p1, margin, sided)
     return float(special.ndtr((distance - float(special.ndtri(1.0 - level)) * under_null) / under_alternative))
 
 
@@ -264,7 +283,7 @@ def sample_size_means(
     .. [1] R Core Team. stats::power.t.test.
     """
     _check_effect(effect, margin, alternative)
-    ratio = _ratio(treatment_share)
+    ratio = allocation_ratio(treatment_share)
 
     def reached(n: float) -> float:
         return power_means(
@@ -281,9 +300,9 @@ def sample_size_means(
         )
 
     smallest = 1.0000001 * max(1.0, 1.0 / ratio)
-    exact = _solve(reached, power, smallest)
+    exact = solve_size(reached, power, smallest)
     name = "noncentral t, Welch" if distribution == "t" else "normal approximation"
-    return _sized(exact, ratio, n_treatments, effect, power, alpha, alternative, f"difference of means ({name})")
+    return sized(exact, ratio, n_treatments, effect, power, alpha, alternative, f"difference of means ({name})")
 
 
 def sample_size_proportions(
@@ -325,16 +344,16 @@ def sample_size_proportions(
     .. [1] R Core Team. stats::power.prop.test.
     """
     _check_effect(p2 - p1, margin, alternative)
-    ratio = _ratio(treatment_share)
+    ratio = allocation_ratio(treatment_share)
 
     def reached(n: float) -> float:
         return power_proportions(
             p1, p2, n, n * ratio, alpha=alpha, alternative=alternative, comparisons=comparisons, margin=margin
         )
 
-    exact = _solve(reached, power, 1e-6)
+    exact = solve_size(reached, power, 1e-6)
     formula = "difference of proportions (pooled normal, as power.prop.test)"
-    return _sized(exact, ratio, n_treatments, p2 - p1, power, alpha, alternative, formula)
+    return sized(exact, ratio, n_treatments, p2 - p1, power, alpha, alternative, formula)
 
 
 def mde_means(
@@ -380,11 +399,12 @@ def mde_means(
     0.015042
     """
     sign = -1.0 if alternative == "less" else 1.0
+    check_positive("sd", sd)
 
-    def reached(effect: float) -> float:
+    def reached(effect: float) -> float:  # in standard deviations
         return power_means(
             sign * effect,
-            sd,
+            1.0,
             n_baseline,
             n_treatment,
             alpha=alpha,
@@ -393,7 +413,7 @@ def mde_means(
             distribution=distribution,
         )
 
-    return _solve(reached, power, sd * 1e-9)
+    return sd * solve_size(reached, power, 1e-9)
 
 
 def mde_proportions(
@@ -447,38 +467,40 @@ def mde_proportions(
             comparisons=comparisons,
         )
 
-    _check_power(power)
+    check_power(power)
     low, high = room * 1e-9, room * (1.0 - 1e-9)
-    return None if reached(high) < power else _bisect(reached, power, low, high)
+    return None if reached(high) < power else find_root(reached, power, low, high)
 
 
-def additional_sample_factor(
+def power_with_more(
+    factor: float,
     standard_error: float,
     effect: float,
     n: int,
     *,
-    power: float = 0.8,
     alpha: float = 0.05,
     tuned_for: float | None = None,
 ) -> float:
-    """Return how many times the present subjects are still to come until an effect is found with a power.
+    """Return the power that a running test will have once a multiple of its present subjects has been added.
 
     Parameters
     ----------
+    factor : float
+        Subjects still to come over those so far; 0 or more.
     standard_error : float
         Of the effect so far, on the effect's scale; positive.
     effect : float
         The effect to be found, not 0.
     n : int
         Subjects so far, all variants together.
-    power, alpha : float
+    alpha : float
     tuned_for : float or None
         None for a fixed-horizon test; else subjects for which a confidence sequence is tuned.
 
     Returns
     -------
     float
-        0.0 when the power is reached already; ``additional = factor * n``.
+        In [0, 1].
 
     Raises
     ------
@@ -497,20 +519,59 @@ def additional_sample_factor(
     """
     from stats.always_valid import confidence_sequence
 
-    _positive("standard_error", standard_error)
-    _positive("|effect|", abs(effect))
+    check_positive("standard_error", standard_error)
+    check_positive("|effect|", abs(effect))
+    if not factor >= 0.0:
+        raise ValueError(f"factor must be 0 or more, got {factor!r}")
     size = abs(effect)
+    se = standard_error / math.sqrt(1.0 + factor)
+    if tuned_for is None:
+        half = float(special.ndtri(1.0 - alpha / 2.0)) * se
+    else:
+        half = confidence_sequence(0.0, se, n * (1.0 + factor), alpha=alpha, tuned_for=tuned_for).half_width
+    return float(special.ndtr((size - half) / se) + special.ndtr(-(size + half) / se))
+
+
+def additional_sample_factor(
+    standard_error: float,
+    effect: float,
+    n: int,
+    *,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    tuned_for: float | None = None,
+) -> float:
+    """Return how many times the present subjects are still to come until an effect is found with a power.
+
+    Parameters
+    ----------
+    standard_error, effect, n, alpha, tuned_for
+        See `power_with_more`.
+    power : float
+
+    Returns
+    -------
+    float
+        0.0 when the power is reached already; ``additional = factor * n``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Notes
+    -----
+    The factor at which `power_with_more` equals the power.
+
+    References
+    ----------
+    .. [1] Waudby-Smith, I. et al. (2024). Ann. Statist. 52, 2613-2640 (half-width of the sequence).
+    """
 
     def reached(factor: float) -> float:
-        se = standard_error / math.sqrt(1.0 + factor)
-        if tuned_for is None:
-            half = float(special.ndtri(1.0 - alpha / 2.0)) * se
-        else:
-            total = n * (1.0 + factor)
-            half = confidence_sequence(0.0, se, total, alpha=alpha, tuned_for=tuned_for).half_width
-        return float(special.ndtr((size - half) / se) + special.ndtr(-(size + half) / se))
+        return power_with_more(factor, standard_error, effect, n, alpha=alpha, tuned_for=tuned_for)
 
-    return 0.0 if reached(0.0) >= power else _solve(reached, power, 1e-12)
+    return 0.0 if reached(0.0) >= power else solve_size(reached, power, 1e-12)
 
 
 def days_needed(n_total: int, subjects_per_day: float) -> int:
@@ -540,11 +601,11 @@ def days_needed(n_total: int, subjects_per_day: float) -> int:
     ----------
     .. [1] Kohavi, R., Tang, D. and Xu, Y. (2020). Trustworthy Online Controlled Experiments, ch. 2.
     """
-    _positive("subjects_per_day", subjects_per_day)
+    check_positive("subjects_per_day", subjects_per_day)
     return max(0, math.ceil(n_total / subjects_per_day))
 
 
-def _level(alpha: float, alternative: str, comparisons: int) -> tuple[float, str]:
+def one_sided_level(alpha: float, alternative: str, comparisons: int) -> tuple[float, str]:
     """One-sided level of one comparison, and the alternative."""
     if not 0.0 < alpha < 1.0:
         raise ValueError(f"alpha must lie between 0 and 1, got {alpha!r}")
@@ -554,7 +615,7 @@ def _level(alpha: float, alternative: str, comparisons: int) -> tuple[float, str
     return alpha / comparisons / (2.0 if sided == "two-sided" else 1.0), sided
 
 
-def _signed(effect: float, margin: float, alternative: str) -> float:
+def signed_distance(effect: float, margin: float, alternative: str) -> float:
     """Distance from the null hypothesis in the direction that counts."""
     if margin < 0.0:
         raise ValueError(f"margin must be 0 or more, got {margin!r}")
@@ -568,29 +629,29 @@ def _signed(effect: float, margin: float, alternative: str) -> float:
 def _check_effect(effect: float, margin: float, alternative: str) -> None:
     if not math.isfinite(effect):
         raise ValueError(f"effect must be finite, got {effect!r}")
-    if not _signed(effect, margin, check_alternative(alternative)) > 0.0:
+    if not signed_distance(effect, margin, check_alternative(alternative)) > 0.0:
         raise ValueError(f"no sample size finds the effect {effect!r} with alternative={alternative!r}")
 
 
-def _check_power(power: float) -> None:
+def check_power(power: float) -> None:
     if not 0.0 < power < 1.0:
         raise ValueError(f"power must lie between 0 and 1, got {power!r}")
 
 
-def _positive(name: str, value: float) -> None:
+def check_positive(name: str, value: float) -> None:
     if not (value > 0.0 and math.isfinite(value)):
         raise ValueError(f"{name} must be positive and finite, got {value!r}")
 
 
-def _ratio(treatment_share: float) -> float:
+def allocation_ratio(treatment_share: float) -> float:
     if not 0.0 < treatment_share < 1.0:
         raise ValueError(f"treatment_share must lie between 0 and 1, got {treatment_share!r}")
     return treatment_share / (1.0 - treatment_share)
 
 
-def _solve(function: Callable[[float], float], target: float, smallest: float) -> float:
+def solve_size(function: Callable[[float], float], target: float, smallest: float) -> float:
     """Smallest argument at which an increasing function reaches the target."""
-    _check_power(target)
+    check_power(target)
     if function(smallest) >= target:
         return smallest
     high = max(smallest * 2.0, 2.0)
@@ -600,16 +661,16 @@ def _solve(function: Callable[[float], float], target: float, smallest: float) -
             raise ValueError(
                 f"more than {_LARGEST_N:.0e} subjects would be needed; the effect is too small for its noise"
             )
-    return _bisect(function, target, smallest, high)
+    return find_root(function, target, smallest, high)
 
 
-def _bisect(function: Callable[[float], float], target: float, low: float, high: float) -> float:
+def find_root(function: Callable[[float], float], target: float, low: float, high: float) -> float:
     from scipy.optimize import brentq
 
     return float(brentq(lambda value: function(value) - target, low, high, xtol=1e-12, rtol=1e-12, maxiter=300))
 
 
-def _sized(
+def sized(
     exact: float,
     ratio: float,
     n_treatments: int,

@@ -26,12 +26,14 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.drift import PSI_BINS, bin_counts, psi_edges, sorted_quantiles
+from stats.series import mean_and_deviation
 
 __all__ = [
     "Column",
     "FeatureCounts",
     "FeatureProfile",
     "add_counts",
+    "count_any",
     "count_column",
     "counts_from_bytes",
     "counts_to_bytes",
@@ -49,7 +51,7 @@ TOP_CATEGORIES = 100  # kept by name in a profile; the others are summed as "res
 TOP_NEW_CATEGORIES = 20  # kept by name in one batch
 FEW_VALUES = 20  # whole numbers with at most so many different values are categories
 LABEL_LENGTH = 200  # characters of a category kept; longer ones are cut and marked
-_FORMAT = 1  # first byte of a stored profile or batch
+_FORMAT = 2  # first byte of a stored profile or batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +98,8 @@ class FeatureCounts:
         Rows by category; for a batch those of the profile and up to 20 new ones.
     rest : int
         Rows in categories that are not kept by name.
-    mean, m2 : float
-        Of the usable numbers: mean, and sum of squared deviations; 0 without any.
+    mean, spread : float
+        Of the usable numbers: mean, and population standard deviation (divided by n); 0 without any.
     minimum, maximum : float or None
     """
 
@@ -108,7 +110,7 @@ class FeatureCounts:
     categories: dict[str, int] = field(default_factory=dict)
     rest: int = 0
     mean: float = 0.0
-    m2: float = 0.0
+    spread: float = 0.0
     minimum: float | None = None
     maximum: float | None = None
 
@@ -120,7 +122,7 @@ class FeatureCounts:
     @property
     def std(self) -> float | None:
         """Population standard deviation (divided by n) of the numbers, or None without any."""
-        return math.sqrt(self.m2 / self.n_usable) if self.n_usable and self.minimum is not None else None
+        return self.spread if self.n_usable and self.minimum is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,12 +306,42 @@ def count_column(profile: FeatureProfile, column: Column) -> FeatureCounts:
     )
 
 
+def count_any(profile: FeatureProfile, column: Column) -> FeatureCounts | None:
+    """Count a column of any family on a profile; None when the type of the feature has changed.
+
+    Notes
+    -----
+    Where either side has no usable value the family says nothing, and only rows and nulls are counted.
+
+    References
+    ----------
+    .. [1] None: counting.
+
+    Examples
+    --------
+    >>> profile = profile_column(Column(family="text", n=3, counts={"a": 2, "b": 1}))
+    >>> count_any(profile, Column(family="number", n=1, values=np.array([1.0]))) is None
+    True
+    """
+    if column.family == profile.family:
+        return count_column(profile, column)
+    usable = column.n - column.n_null - column.n_infinite
+    if usable and profile.counts.n_usable:
+        return None
+    bins = np.zeros(0 if profile.categorical else profile.edges.size + 1, dtype=np.int64)
+    if bins.size:
+        bins[0] = usable
+    rest = usable if profile.categorical else 0
+    return FeatureCounts(n=column.n, n_null=column.n_null, n_infinite=column.n_infinite, bins=bins, rest=rest)
+
+
 def add_counts(batches: Sequence[FeatureCounts]) -> FeatureCounts:
     """Add batches that were counted on the same profile.
 
     Notes
     -----
-    Counts add exactly. Means and squared deviations are merged pairwise [1]_, exact up to rounding.
+    Counts add exactly. Means and deviations are merged pairwise [1]_, exact up to rounding; no square is formed that
+    could overflow.
 
     References
     ----------
@@ -327,7 +359,7 @@ def add_counts(batches: Sequence[FeatureCounts]) -> FeatureCounts:
     bins = np.zeros(width, dtype=np.int64)
     categories: dict[str, int] = {}
     n = n_null = n_infinite = rest = usable = 0
-    mean = m2 = 0.0
+    mean = spread = 0.0
     low, high = math.inf, -math.inf
     for batch in batches:
         if batch.bins.size:
@@ -341,9 +373,12 @@ def add_counts(batches: Sequence[FeatureCounts]) -> FeatureCounts:
         if batch.minimum is not None and batch.maximum is not None:
             more = batch.n_usable
             total = usable + more
-            shift = batch.mean - mean
-            m2 += batch.m2 + shift * shift * usable * more / total
-            mean += shift * more / total
+            old, new = usable / total, more / total
+            half = batch.mean / 2.0 - mean / 2.0  # the difference itself may be beyond the largest float
+            spread = math.hypot(
+                math.sqrt(old) * spread, math.sqrt(new) * batch.spread, 2.0 * math.sqrt(old * new) * half
+            )
+            mean = 2.0 * (mean / 2.0 + half * new)
             usable = total
             low, high = min(low, batch.minimum), max(high, batch.maximum)
     return FeatureCounts(
@@ -354,7 +389,7 @@ def add_counts(batches: Sequence[FeatureCounts]) -> FeatureCounts:
         categories=categories,
         rest=rest,
         mean=mean,
-        m2=m2,
+        spread=spread,
         minimum=low if usable else None,
         maximum=high if usable else None,
     )
@@ -407,12 +442,14 @@ def _counts_header(counts: FeatureCounts) -> dict[str, Any]:
         "categories": counts.categories,
         "rest": counts.rest,
         # Hexadecimal floats come back to the last bit, and the extremes of float have no JSON number.
-        "moments": [None if x is None else x.hex() for x in (counts.mean, counts.m2, counts.minimum, counts.maximum)],
+        "moments": [
+            None if x is None else x.hex() for x in (counts.mean, counts.spread, counts.minimum, counts.maximum)
+        ],
     }
 
 
 def _counts_of(header: dict[str, Any], bins: IntArray) -> FeatureCounts:
-    mean, m2, minimum, maximum = (None if x is None else float.fromhex(x) for x in header["moments"])
+    mean, spread, minimum, maximum = (None if x is None else float.fromhex(x) for x in header["moments"])
     return FeatureCounts(
         n=int(header["n"]),
         n_null=int(header["n_null"]),
@@ -421,7 +458,7 @@ def _counts_of(header: dict[str, Any], bins: IntArray) -> FeatureCounts:
         categories={str(name): int(count) for name, count in header["categories"].items()},
         rest=int(header["rest"]),
         mean=mean or 0.0,
-        m2=m2 or 0.0,
+        spread=spread or 0.0,
         minimum=minimum,
         maximum=maximum,
     )
@@ -463,17 +500,14 @@ def _count_numbers(profile: FeatureProfile, column: Column, *, ordered: FloatArr
             n_infinite=column.n_infinite,
             bins=np.zeros(profile.edges.size + 1, dtype=np.int64),
         )
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = float(values.mean())
-        centred = values - mean
-        m2 = float(centred @ centred)
+    mean, spread = mean_and_deviation(values)
     return FeatureCounts(
         n=column.n,
         n_null=column.n_null,
         n_infinite=column.n_infinite,
         bins=bin_counts(values, profile.edges, assume_sorted=ordered is not None),
         mean=mean,
-        m2=m2,
+        spread=spread,
         minimum=float(values[0] if ordered is not None else values.min()),
         maximum=float(values[-1] if ordered is not None else values.max()),
     )

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, stdtr
-
-__all__ = ["LinearTrend", "MannKendall", "Pettitt", "lag1_autocorrelation", "linear_trend", "mann_kendall", "pettitt"]
+from scipy.special import ndtr, ndtri, stdtr
 
 from stats.means import P_VALUE_FLOOR
+from stats.series import checked_series, scaled
+
+__all__ = ["LinearTrend", "MannKendall", "Pettitt", "lag1_autocorrelation", "linear_trend", "mann_kendall", "pettitt"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -70,13 +71,15 @@ class MannKendall:
     variance : float
         Variance of s without a trend, corrected for ties.
     z : float or None
-        With continuity correction; None when all values are equal.
+        With continuity correction; None when all values, or all times, are equal.
     p_value : float or None
         Two-sided, normal approximation.
     tau : float
         s / (n (n - 1) / 2), in [-1, 1].
-    sen_slope : float
-        Median of (x_j - x_i) / (t_j - t_i).
+    sen_slope : float or None
+        Median of (x_j - x_i) / (t_j - t_i); None when all times are equal.
+    sen_slope_lower, sen_slope_upper : float or None
+        Its confidence interval, 95 % unless told otherwise; None when all values, or all times, are equal.
     n : int
     """
 
@@ -85,7 +88,9 @@ class MannKendall:
     z: float | None
     p_value: float | None
     tau: float
-    sen_slope: float
+    sen_slope: float | None
+    sen_slope_lower: float | None
+    sen_slope_upper: float | None
     n: int
 
 
@@ -97,17 +102,20 @@ class Pettitt:
     ----------
     u : int
         Largest |U_k|.
-    k : int
-        Number of points before the change: the first regime is x[:k].
-    p_value : float
-        Approximate, capped at 1.
+    k : int or None
+        Number of points before the change: the first regime is x[:k]. None when it cannot be computed.
+    p_value : float or None
+        Approximate, capped at 1. None when it cannot be computed.
     n : int
+    reason : str
+        Why there is no p-value; empty when there is one.
     """
 
     u: int
-    k: int
-    p_value: float
+    k: int | None
+    p_value: float | None
     n: int
+    reason: str = ""
 
 
 def linear_trend(x: Sequence[float] | FloatArray, y: Sequence[float] | FloatArray) -> LinearTrend:
@@ -121,12 +129,13 @@ def linear_trend(x: Sequence[float] | FloatArray, y: Sequence[float] | FloatArra
     Raises
     ------
     ValueError
-        If shapes differ, values are not finite, or all x are equal.
+        If shapes differ, values are not finite, all x are equal, or the slope is beyond 64-bit floats.
 
     Notes
     -----
-    Computed on centred data. slope_se = s / sqrt(Sxx), intercept_se = s sqrt(1/n + mean(x)^2 / Sxx), s^2 = SSE / (n -
-    2); the t-test assumes independent errors: autocorrelation makes it fire too often.
+    Computed on centred data; values beyond 1e120 or below 1e-120 are first divided by a power of two. slope_se = s /
+    sqrt(Sxx), intercept_se = s sqrt(1/n + mean(x)^2 / Sxx), s^2 = SSE / (n - 2); the t-test assumes independent
+    errors: autocorrelation makes it fire too often.
 
     References
     ----------
@@ -138,15 +147,19 @@ def linear_trend(x: Sequence[float] | FloatArray, y: Sequence[float] | FloatArra
     >>> linear_trend([0, 1, 2], [1.0, 3.0, 5.0]).slope
     2.0
     """
-    a, b = _checked(x, "x"), _checked(y, "y")
+    a, b = checked_series(x, "x"), checked_series(y, "y")
     if a.shape != b.shape or a.size < 2:
         raise ValueError(f"x and y must have the same length of at least 2, got {a.size} and {b.size}")
     n = int(a.size)
-    x_mean, y_mean = float(a.mean()), float(b.mean())
+    if float(a.min()) == float(a.max()):
+        raise ValueError(
+            f"all {n} points have the same x = {float(a[0])!r}; a trend needs at least two different times"
+        )
+    (a, a_exponent), (b, b_exponent) = scaled(a), scaled(b)
+    x_mean = float(a.mean())
+    y_mean = float(b[0]) if float(b.min()) == float(b.max()) else float(b.mean())  # constant: no rounding
     dx, dy = a - x_mean, b - y_mean
     sxx, sxy, syy = float(dx @ dx), float(dx @ dy), float(dy @ dy)
-    if sxx == 0.0:
-        raise ValueError(f"all {n} points have the same x = {x_mean!r}; a trend needs at least two different times")
     slope = sxy / sxx
     intercept = y_mean - slope * x_mean
     residual = dy - slope * dx
@@ -161,20 +174,26 @@ def linear_trend(x: Sequence[float] | FloatArray, y: Sequence[float] | FloatArra
             p_value = max(P_VALUE_FLOOR, float(2.0 * stdtr(n - 2, -abs(t))))
         elif slope != 0.0:
             p_value = P_VALUE_FLOOR  # every point lies on a line that is not flat
+    per_x = b_exponent - a_exponent
     return LinearTrend(
-        slope=slope,
-        intercept=intercept,
-        slope_se=slope_se,
-        intercept_se=intercept_se,
+        slope=_unscaled(slope, per_x),
+        intercept=_unscaled(intercept, b_exponent),
+        slope_se=None if slope_se is None else _unscaled(slope_se, per_x),
+        intercept_se=None if intercept_se is None else _unscaled(intercept_se, b_exponent),
         r_squared=1.0 - sse / syy if syy > 0.0 else None,
-        residual_sd=residual_sd,
+        residual_sd=None if residual_sd is None else _unscaled(residual_sd, b_exponent),
         t=t,
         p_value=p_value,
         n=n,
     )
 
 
-def mann_kendall(x: Sequence[float] | FloatArray, times: Sequence[float] | FloatArray | None = None) -> MannKendall:
+def mann_kendall(
+    x: Sequence[float] | FloatArray,
+    times: Sequence[float] | FloatArray | None = None,
+    *,
+    confidence: float = 0.95,
+) -> MannKendall:
     """Test a series for a monotone trend.
 
     Parameters
@@ -182,59 +201,80 @@ def mann_kendall(x: Sequence[float] | FloatArray, times: Sequence[float] | Float
     x : sequence of float, shape (n,)
         In the order of time; at least two values.
     times : sequence of float, shape (n,), optional
-        When each was taken, for Sen's slope; None is 0, 1, 2, ... Pairs at equal times have no slope.
+        When each was taken, ascending; None is 0, 1, 2, ... Pairs of one time say nothing: they count neither for nor
+        against a trend, and have no slope.
+    confidence : float in (0, 1)
+        Of the interval of Sen's slope.
 
     Raises
     ------
     ValueError
-        If there are fewer than two values, or one is not finite.
+        If there are fewer than two values, one is not finite, times descend, or a slope is beyond 64-bit floats.
 
     Notes
     -----
-    S = sum sign(x_j - x_i) over i < j; Var S = [n(n-1)(2n+5) - sum t(t-1)(2t+5)] / 18 over groups of t tied values;
-    z = (S - sign S) / sqrt(Var S). Quadratic in n, in blocks.
+    S = sum sign(x_j - x_i) over pairs with t_i < t_j; Var S = [n(n-1)(2n+5) - sum g(g-1)(2g+5)] / 18 over groups of g
+    tied values, and with tied times Kendall's variance for ties in both [2]_; z = (S - sign S) / sqrt(Var S). The
+    interval takes the slopes of rank (N -/+ c) / 2 of N with c = z_{1 - (1 - confidence) / 2} sqrt(Var S), rounded to
+    the nearest rank [3]_. Quadratic in n, in blocks.
 
     References
     ----------
     .. [1] Mann, H. B. (1945), Nonparametric tests against trend, Econometrica 13, 245-259.
-    .. [2] Kendall, M. G. (1975), Rank Correlation Methods. [3] Sen, P. K. (1968), JASA 63, 1379-1389.
+    .. [2] Kendall, M. G. (1975), Rank Correlation Methods, chapter 4.
+    .. [3] Sen, P. K. (1968), Estimates of the regression coefficient based on Kendall's tau, JASA 63, 1379-1389.
 
     Examples
     --------
     >>> mann_kendall([1, 1, 2, 2, 3, 3, 3]).s
     16
     """
-    values = _checked(x, "x")
+    values = checked_series(x, "x")
     n = int(values.size)
     if n < 2:
         raise ValueError(f"Mann-Kendall needs at least 2 values, got {n}")
-    when = np.arange(n, dtype=np.float64) if times is None else _checked(times, "times")
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
+    when = np.arange(n, dtype=np.float64) if times is None else checked_series(times, "times")
     if when.shape != values.shape:
         raise ValueError(f"times must have the length of x, {n}, got {when.size}")
+    if (when[1:] < when[:-1]).any():
+        raise ValueError("times must ascend; sort the series by time first")
+    (values, exponent), (when, time_exponent) = scaled(values), scaled(when)
     s = 0
     slopes: list[FloatArray] = []
     for start in range(0, n - 1, _PAIR_BLOCK):
         rows = np.arange(start, min(start + _PAIR_BLOCK, n - 1))
         rise = values[None, start:] - values[rows, None]
         run = when[None, start:] - when[rows, None]
-        later = np.arange(start, n)[None, :] > rows[:, None]
-        s += int(np.sign(rise[later]).sum())
-        usable = later & (run != 0.0)
-        slopes.append(rise[usable] / run[usable])
-    _, ties = np.unique(values, return_counts=True)
-    variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18.0
+        usable = run > 0.0  # ascending times: these are the later ones
+        s += int(np.sign(rise[usable]).sum())
+        with np.errstate(over="ignore"):
+            slopes.append(rise[usable] / run[usable])
+    variance = _kendall_variance(n, values, when)
     z = p_value = None
     if variance > 0.0:
         z = (s - int(np.sign(s))) / math.sqrt(variance)
         p_value = max(P_VALUE_FLOOR, float(2.0 * ndtr(-abs(z))))
     every = np.concatenate(slopes)
+    middle = lower = upper = None
+    if every.size:
+        every.sort()
+        per_time = exponent - time_exponent
+        middle = _unscaled(float(np.median(every)), per_time)
+        if variance > 0.0:
+            reach = float(ndtri((1.0 + confidence) / 2.0)) * math.sqrt(variance)
+            lower = _unscaled(float(every[max(round((every.size - reach) / 2.0) - 1, 0)]), per_time)
+            upper = _unscaled(float(every[min(round((every.size + reach) / 2.0), every.size - 1)]), per_time)
     return MannKendall(
         s=s,
         variance=variance,
         z=z,
         p_value=p_value,
         tau=s / (n * (n - 1) / 2.0),
-        sen_slope=float(np.median(every)) if every.size else 0.0,
+        sen_slope=middle,
+        sen_slope_lower=lower,
+        sen_slope_upper=upper,
         n=n,
     )
 
@@ -255,7 +295,8 @@ def pettitt(x: Sequence[float] | FloatArray) -> Pettitt:
     Notes
     -----
     U_k = 2 sum_{i<=k} rank_i - k (n + 1), with mid-ranks; the change follows the k with the largest |U_k|;
-    p = 2 exp(-6 U^2 / (n^3 + n^2)), capped at 1. Constant series have U = 0 and p = 1.
+    p = 2 exp(-6 U^2 / (n^3 + n^2)), capped at 1. A constant series has no place where its level could have changed:
+    U = 0, and neither k nor p can be computed.
 
     References
     ----------
@@ -267,11 +308,14 @@ def pettitt(x: Sequence[float] | FloatArray) -> Pettitt:
     >>> change.k
     4
     """
-    values = _checked(x, "x")
+    values = checked_series(x, "x")
     n = int(values.size)
     if n < 2:
         raise ValueError(f"Pettitt's test needs at least 2 values, got {n}")
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    different, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    if different.size == 1:
+        reason = f"all {n} values are equal: a change of level cannot be computed"
+        return Pettitt(u=0, k=None, p_value=None, n=n, reason=reason)
     rank = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]  # mid-ranks
     u = 2.0 * np.cumsum(rank) - np.arange(1, n + 1) * (n + 1.0)
     k = int(np.argmax(np.abs(u[:-1])))
@@ -297,9 +341,10 @@ def lag1_autocorrelation(x: Sequence[float] | FloatArray) -> float | None:
     >>> lag1_autocorrelation([1.0, -1.0, 1.0, -1.0])
     -0.75
     """
-    values = _checked(x, "x")
+    values = checked_series(x, "x")
     if values.size < 3:
         return None
+    values, _ = scaled(values)
     d = values - values.mean()
     scale = float(np.abs(d).max())  # the ratio has no unit; dividing first keeps the squares finite
     if scale == 0.0 or scale <= 1e-15 * float(np.abs(values).max()):
@@ -308,10 +353,29 @@ def lag1_autocorrelation(x: Sequence[float] | FloatArray) -> float | None:
     return float(d[:-1] @ d[1:]) / float(d @ d)
 
 
-def _checked(x: Sequence[float] | FloatArray, field: str) -> FloatArray:
-    values = np.asarray(x, dtype=np.float64)
-    if values.ndim != 1:
-        raise ValueError(f"{field} must be one-dimensional, got {values.ndim} dimensions")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{field} must be finite; {field}[{int(np.flatnonzero(~np.isfinite(values))[0])}] is not")
-    return values
+def _kendall_variance(n: int, values: FloatArray, times: FloatArray) -> float:
+    """Variance of S without a trend, with ties among the values and among the times; [2], chapter 4."""
+
+    def ties(x: FloatArray) -> tuple[float, float, float]:
+        g = np.unique(x, return_counts=True)[1].astype(np.float64)
+        pairs = g * (g - 1.0)
+        return float((pairs * (2.0 * g + 5.0)).sum()), float(pairs.sum()), float((pairs * (g - 2.0)).sum())
+
+    (first, pairs, triples), (first_t, pairs_t, triples_t) = ties(values), ties(times)
+    variance = (n * (n - 1) * (2 * n + 5) - first - first_t) / 18.0
+    if pairs and pairs_t:
+        variance += pairs * pairs_t / (2.0 * n * (n - 1))
+        if n > 2:
+            variance += triples * triples_t / (9.0 * n * (n - 1) * (n - 2))
+    return variance
+
+
+def _unscaled(number: float, exponent: int) -> float:
+    """Multiply by 2^exponent."""
+    try:
+        result = math.ldexp(number, exponent)
+    except OverflowError:
+        result = math.inf
+    if not math.isfinite(result):
+        raise ValueError("the slope is beyond 64-bit floats; use larger units of time or value")
+    return result

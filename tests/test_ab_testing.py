@@ -16,6 +16,7 @@ import pytest
 import scipy.stats
 import sqlalchemy as sa
 
+from ab_parts.assignment import hash_fraction
 from ab_testing import (
     ABTestingFramework,
     Aggregation,
@@ -25,7 +26,6 @@ from ab_testing import (
     analyze_frame,
     analyze_values,
     calculate_sample_size,
-    hash_fraction,
     simulate_experiment,
 )
 from db import ABEventRow, ABSubjectRow, Database, DuplicateError, NotFoundError, StateError

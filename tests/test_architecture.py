@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,7 @@ def runtime_imports(tree: ast.AST) -> Iterator[tuple[str, bool]]:
     yield from visit(tree, True)
 
 
+@cache
 def imports_of(path: Path) -> list[tuple[str, bool]]:
     return list(runtime_imports(ast.parse(path.read_text(encoding="utf-8"))))
 
@@ -110,7 +112,14 @@ def test_only_the_layers_above_are_imported(path: Path) -> None:
         assert ours <= {"engine", "errors", "values"}, f"{name} imports {sorted(ours)}"
     elif layer == "engine":
         assert ours <= {"errors", "migrations"}, f"{name} imports {sorted(ours)}"
-    elif layer in {"migrations", "artifacts"}:
+    elif layer == "artifact_backends":
+        assert ours <= {"errors", "values"}, f"{name} imports {sorted(ours)}"
+    elif layer == "artifact_sources":
+        assert ours <= {"artifact_backends", "errors", "values"}, f"{name} imports {sorted(ours)}"
+    elif layer == "artifacts":
+        allowed = {"artifact_backends", "artifact_sources", "db", "errors", "values"}
+        assert ours <= allowed, f"{name} imports {sorted(ours - allowed)}"
+    elif layer == "migrations":
         assert ours <= {"db", "values"}, f"{name} imports {sorted(ours)}"
     elif layer == "streamlit_app":
         assert ours <= {"dashboard", "db", "charts"}, f"{name} imports {sorted(ours)}"

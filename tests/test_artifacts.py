@@ -570,7 +570,7 @@ def test_an_altered_or_cut_object_is_refused(remote_store):
 
 @pytest.mark.slow
 def test_a_large_object_is_uploaded_from_disk_in_parts(remote_store, monkeypatch):
-    monkeypatch.setattr(artifacts, "MAPPED_UPLOAD_BYTES", 1 << 20)
+    monkeypatch.setattr("artifact_backends.MAPPED_UPLOAD_BYTES", 1 << 20)
     data = os.urandom(1 << 20) * 110  # more than one part on both services
     with remote_store.writer() as file:
         for start in range(0, len(data), 1 << 22):

@@ -12,6 +12,7 @@ from tracking_parts.filters import (
     MAX_LENGTH,
     MAX_LIST,
     MAX_TERMS,
+    STATISTICS,
     All,
     AnyOf,
     Comparison,
@@ -43,6 +44,17 @@ from tracking_parts.filters import (
         ("params.x is not null", "NOT params.x IS NULL"),
         ("attributes.status = 'RUNNING'", "status = 'running'"),
         ("min_step(metrics.loss) < 5", "min_step(metrics.loss) < 5.0"),
+        ("metrics.loss.min < .3", "min(metrics.loss) < 0.3"),
+        ("metrics.val.loss.last < .3", "metrics.val.loss < 0.3"),
+        ("metric.loss.Best_Step >= 3", "best_step(metrics.loss) >= 3.0"),
+        ("best(metrics.loss) < 1", "best(metrics.loss) < 1.0"),
+        ('metrics."loss.min" < .3', "metrics.`loss.min` < 0.3"),
+        ("metrics.`val loss`.max > 1", "max(metrics.`val loss`) > 1.0"),
+        ('min(metrics."loss.max") > 1', "min(metrics.`loss.max`) > 1.0"),
+        ("metrics.loss.min.max > 1", "max(metrics.`loss.min`) > 1.0"),
+        ("metrics.min < 1", "metrics.min < 1.0"),
+        ("metrics.loss.minimum < 1", "metrics.loss.minimum < 1.0"),
+        ("params.loss.min = 1", "params.loss.min = 1.0"),
     ],
 )
 def test_a_filter_is_read(text, expected):
@@ -76,6 +88,12 @@ def test_a_filter_is_read(text, expected):
         ("name ; name", 6, "has no meaning"),
         ("archived > true", 12, "true or false"),
         ("name = '\x00'", 8, "NUL"),
+        ("min(metrics.loss.max) > 1", 18, "stands in quotes"),
+        ("min(max(metrics.loss)) > 1", 5, "is of a metric"),
+        ('metrics."loss".mean > 1', 15, "stands one of last, min, max"),
+        ('metrics."loss". > 1', 15, "stands one of last, min, max"),
+        ('params."lr".min > 1', 12, "params have no statistics"),
+        ("min() > 1", 5, "expected a field"),
     ],
 )
 def test_an_error_points_at_the_character(text, character, says):
@@ -119,11 +137,9 @@ def test_any_soup_of_the_language_is_read_or_refused_by_a_filter_error(text):
     assert 0 <= position <= len(text)
 
 
-keys = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=12)
-fields = st.one_of(
-    st.builds(Field, kind=st.just("metrics"), key=keys, statistic=st.sampled_from(["last", "min", "max", "n_points"])),
-    st.builds(Field, kind=st.just("metrics"), key=keys, statistic=st.just("last")),
-)
+words = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=12)
+keys = st.one_of(words, st.builds(lambda word, statistic: f"{word}.{statistic}", words, st.sampled_from(STATISTICS)))
+fields = st.builds(Field, kind=st.just("metrics"), key=keys, statistic=st.sampled_from(STATISTICS))
 comparisons = st.builds(
     lambda field, operator, value: Comparison(field=field, operator=operator, values=(value,)),
     fields,
@@ -144,6 +160,23 @@ nodes = st.recursive(
 @given(nodes)
 def test_a_tree_written_out_is_read_as_the_same_tree(node):
     assert parse_filter(node.to_text()).to_text() == node.to_text()
+
+
+@given(fields)
+def test_a_field_written_out_is_read_as_the_same_field(field):
+    assert parse_order(field.to_text()) == [(field, False)]
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_a_statistic_may_stand_before_or_behind(statistic):
+    before, behind = parse_filter(f"{statistic}(metrics.a.b) > 1"), parse_filter(f"metrics.a.b.{statistic} > 1")
+    quoted = parse_filter(f'metrics."a.b".{statistic} > 1')
+    assert (
+        before
+        == behind
+        == quoted
+        == Comparison(field=Field(kind="metrics", key="a.b", statistic=statistic), operator=">", values=(1.0,))
+    )
 
 
 def test_nan_is_a_value_of_its_own():

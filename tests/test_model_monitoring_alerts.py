@@ -366,6 +366,7 @@ def test_an_e_mail_has_one_subject_and_one_receiver(quick: ModelMonitoring) -> N
         "http://10.0.0.1/",
         "http://192.168.1.1./",
         "http://0.0.0.0/",
+        "http://[64:ff9b::7f00:1]/",
         "gopher://127.0.0.1:6379/_SET",
         "file:///etc/passwd",
         "json://93.184.216.34/",
@@ -401,6 +402,52 @@ def test_a_name_that_resolves_inside_is_refused_when_set_and_again_when_sent(
     assert "is not public" in refused.error
     with pytest.raises(ValueError, match="is not public"):
         quick.add_alert_sink("two", "https://rebind.example/hook", trusted=False)
+
+
+def test_a_webhook_is_sent_to_the_very_address_that_was_checked(
+    quick: ModelMonitoring, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = ["93.184.216.34", "93.184.216.35", "127.0.0.1", "127.0.0.1"]  # when it is set, when it is sent, later
+    called: list[str] = []
+
+    def resolve(host: str, *_: object, **__: object) -> list[Any]:
+        assert host == "rebind.example"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers.pop(0), 0))]
+
+    def connect(address: tuple[str, int], *_: object, **__: object) -> socket.socket:
+        called.append(address[0])
+        opened = socket.socket()
+        opened.connect(receiver.server_address)
+        return opened
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    quick.add_alert_sink("ops", "http://rebind.example/hook?key=1", trusted=False)
+    assert quick.send_test_alert("ops").status == "sent"
+    assert called == ["93.184.216.35"]
+    assert len(answers) == 2  # looked up once to be set and once to be sent
+    path, body = receiver.received[0]
+    assert path == "/hook?key=1"
+    assert body["title"] == "Test of ModelDesk alerts"
+    assert body["message"] == "If you can read this, alerts arrive."
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_a_webhook_from_the_dashboard_follows_no_redirect_and_tells_the_status(
+    quick: ModelMonitoring, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    def connect(*_: object) -> socket.socket:
+        opened = socket.socket()
+        opened.connect(receiver.server_address)
+        return opened
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    receiver.status, receiver.location = status, "http://169.254.169.254/latest"
+    quick.add_alert_sink("ops", "http://93.184.216.34/hook", trusted=False)
+    sent = quick.send_test_alert("ops")
+    assert sent.status == "pending"
+    assert f"did not accept the message: {status}" in sent.error
+    assert len(receiver.received) == 1
 
 
 def test_an_operators_sink_cannot_be_replaced_from_the_dashboard(quick: ModelMonitoring) -> None:

@@ -36,7 +36,7 @@ from model_registry import (
     ModelStage,
     ModelType,
 )
-from registry_parts import metadata
+from registry_parts.versions import precedence_key
 from values import new_id, to_utc
 
 
@@ -419,7 +419,9 @@ def test_production_and_aliased_versions_are_not_deleted_by_accident(registry):
 def test_a_failed_registration_leaves_no_row_and_no_file(registry, database, monkeypatch):
     add(registry, "1.0.0")
     before, files = rows(database), stored(database)
-    monkeypatch.setattr(model_registry, "_insert_all", lambda *_: (_ for _ in ()).throw(RuntimeError("broken")))
+    monkeypatch.setattr(
+        "registry_parts.registration.insert_all", lambda *_: (_ for _ in ()).throw(RuntimeError("broken"))
+    )
     with pytest.raises(RuntimeError, match="broken"):
         add(registry, "2.0.0")
     assert rows(database) == before
@@ -1007,4 +1009,4 @@ def test_the_order_of_events_does_not_depend_on_the_clock(registry, monkeypatch)
 
 
 def test_versions_of_equal_precedence_have_equal_keys():
-    assert metadata.precedence_key("1.0.0+a") == metadata.precedence_key("1.0.0+b") == metadata.precedence_key("1.0.0")
+    assert precedence_key("1.0.0+a") == precedence_key("1.0.0+b") == precedence_key("1.0.0")

@@ -27,8 +27,9 @@ from hypothesis import strategies as st
 from charts.registry import comparison_bars, plot_performance_history, plot_stage_timeline, production_periods
 from db import ArtifactError, Database
 from model_registry import ModelRegistryManager, ModelStage, StageEvent
-from registry_parts import formats, metadata
-from registry_parts.records import metric_direction
+from registry_parts import environment, inspection, versions
+from registry_parts.comparison import metric_direction
+from registry_parts.signature import fingerprint_data, infer_signature
 
 # -- versions ----------------------------------------------------------------------------------------------
 
@@ -46,22 +47,22 @@ VERSIONS = st.builds(
 
 @given(VERSIONS, VERSIONS)
 def test_the_sort_key_orders_as_the_semver_library_does(a, b):
-    left, right = metadata.precedence_key(a), metadata.precedence_key(b)
+    left, right = versions.precedence_key(a), versions.precedence_key(b)
     assert (left > right) - (left < right) == semver.Version.parse(a).compare(b)
     assert left.isascii()
 
 
 @given(st.lists(VERSIONS, max_size=20))
 def test_sorting_by_the_key_is_sorting_by_precedence(versions):
-    by_key = sorted(versions, key=metadata.precedence_key)
+    by_key = sorted(versions, key=versions.precedence_key)
     by_semver = sorted(versions, key=cmp_to_key(lambda a, b: semver.Version.parse(a).compare(b)))
-    assert [metadata.precedence_key(v) for v in by_key] == [metadata.precedence_key(v) for v in by_semver]
+    assert [versions.precedence_key(v) for v in by_key] == [versions.precedence_key(v) for v in by_semver]
 
 
 @given(st.text(max_size=20))
 def test_a_version_is_admitted_exactly_when_semver_admits_it(text):
     try:
-        admitted = metadata.check_version(text) == text
+        admitted = versions.check_version(text) == text
     except ValueError:
         admitted = False
     assert admitted == (semver.Version.is_valid(text) and text.isascii() and "\n" not in text)
@@ -85,13 +86,13 @@ def test_a_version_is_admitted_exactly_when_semver_admits_it(text):
 )
 def test_a_refused_version_says_what_is_wrong(text, reason):
     with pytest.raises(ValueError, match=reason):
-        metadata.check_version(text)
+        versions.check_version(text)
 
 
-@given(VERSIONS, st.sampled_from(metadata.BUMPS))
+@given(VERSIONS, st.sampled_from(versions.BUMPS))
 def test_the_next_version_is_higher_and_a_release(version, bump):
-    following = metadata.next_version(version, bump)
-    assert metadata.precedence_key(following) > metadata.precedence_key(version)
+    following = versions.next_version(version, bump)
+    assert versions.precedence_key(following) > versions.precedence_key(version)
     assert "-" not in following
     assert "+" not in following
 
@@ -104,11 +105,11 @@ class Payload:
         return os.system, ("touch /nowhere/pwned",)
 
 
-def imports(data: bytes) -> formats.PickleImports:
-    return formats.list_pickle_imports(io.BytesIO(data))
+def imports(data: bytes) -> inspection.PickleImports:
+    return inspection.list_pickle_imports(io.BytesIO(data))
 
 
-def names(found: formats.PickleImports) -> set[str]:
+def names(found: inspection.PickleImports) -> set[str]:
     return {item.name for item in found.imports}
 
 
@@ -159,7 +160,7 @@ def test_a_second_pickle_behind_the_first_is_listed():
 )
 def test_a_compressed_pickle_is_listed(pack):
     packed = pack(pickle.dumps(Payload()))
-    found = formats.inspect_files("m", "1.0.0", "joblib", "file", [("m.joblib", len(packed), packed)])
+    found = inspection.inspect_files("m", "1.0.0", "joblib", "file", [("m.joblib", len(packed), packed)])
     assert "system" in {item.name for item in found.imports}
     assert found.is_complete
 
@@ -171,10 +172,10 @@ def test_a_computed_import_is_shown_as_unknown():
 
 
 def test_a_known_dangerous_import_is_listed_as_such_and_nothing_is_called_safe():
-    found = formats.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", 1, pickle.dumps(Payload()))])
+    found = inspection.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", 1, pickle.dumps(Payload()))])
     assert [item.name for item in found.dangerous] == ["system"]
     assert found.scanner is not None
-    harmless = formats.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", 1, pickle.dumps([1]))])
+    harmless = inspection.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", 1, pickle.dumps([1]))])
     assert harmless.executes_code
     assert any("no proof of safety" in note for note in harmless.notes)
 
@@ -246,8 +247,8 @@ def test_dependencies_are_found_inside_containers_and_attributes():
 
     itself: dict[str, object] = {"model": [Wrapper((LinearRegression(),))]}
     itself["self"] = itself
-    assert "scikit-learn" in metadata.capture_dependencies(itself)
-    assert "tests" in metadata.capture(itself)[1]["local_modules"][0]
+    assert "scikit-learn" in environment.capture_dependencies(itself)
+    assert "tests" in environment.capture(itself)[1]["local_modules"][0]
 
 
 def test_looking_for_dependencies_runs_nothing_of_the_object():
@@ -255,8 +256,8 @@ def test_looking_for_dependencies_runs_nothing_of_the_object():
         def __getattribute__(self, name):
             raise RuntimeError(f"{name} was read")
 
-    metadata.capture_dependencies([Trap()])
-    metadata.capture_dependencies({"a": ({Trap: [Trap()]},)})
+    environment.capture_dependencies([Trap()])
+    environment.capture_dependencies({"a": ({Trap: [Trap()]},)})
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,7 @@ def test_looking_for_dependencies_runs_nothing_of_the_object():
     ids=lambda value: type(value).__name__,
 )
 def test_a_signature_names_the_columns_and_their_types(example, inputs, n_rows):
-    signature = metadata.infer_signature(object(), example)
+    signature = infer_signature(object(), example)
     assert [column["name"] for column in signature["inputs"]] == inputs
     assert all(column["dtype"] for column in signature["inputs"])
     assert signature["n_rows"] == n_rows
@@ -286,7 +287,7 @@ def test_a_model_that_fails_on_its_example_is_still_described():
         def predict(self, rows):
             raise KeyError("column")
 
-    output = metadata.infer_signature(Broken(), [[1]])["output"]
+    output = infer_signature(Broken(), [[1]])["output"]
     assert output["kind"] == "unknown"
     assert "KeyError" in output["reason"]
 
@@ -294,10 +295,10 @@ def test_a_model_that_fails_on_its_example_is_still_described():
 def test_a_fingerprint_tells_data_apart():
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]})
     same = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}, index=[5, 9])
-    assert metadata.fingerprint_data(frame) == metadata.fingerprint_data(same)
+    assert fingerprint_data(frame) == fingerprint_data(same)
     others = [frame.rename(columns={"a": "c"}), frame.astype({"a": "float32"}), frame.iloc[::-1], frame.head(1)]
-    assert len({metadata.fingerprint_data(f) for f in [frame, *others]}) == 5
-    assert metadata.fingerprint_data(np.zeros(4)) != metadata.fingerprint_data(np.zeros((2, 2)))
+    assert len({fingerprint_data(f) for f in [frame, *others]}) == 5
+    assert fingerprint_data(np.zeros(4)) != fingerprint_data(np.zeros((2, 2)))
 
 
 @pytest.mark.parametrize(

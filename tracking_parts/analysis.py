@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tracking_parts import queries
-from tracking_parts.comparison import Leaderboard, RunDiff, build_leaderboard, diff_records, runs_to_frame
+from tracking_parts.comparison import Leaderboard, RunDiff, build_leaderboard, diff_records, goals_for, runs_to_frame
 from tracking_parts.explain import Explanation, explain_values
 from tracking_parts.filters import parse_filter
+from tracking_parts.history import read_history
 from tracking_parts.records import Run, goal_of
-from values import check_choice, check_key
+from tracking_parts.unknown import warn_of_unknown_keys
+from values import check_choice, check_key, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sqlalchemy.orm import Session
 
     from db import Database
 
@@ -71,6 +72,56 @@ class Analysis:
             If one of the runs does not exist.
         """
         return runs_to_frame(self._records(run_ids), metrics=metrics, goals=goals, only_differences=only_differences)
+
+    def metric_summaries(
+        self,
+        run_ids: str | Sequence[str],
+        metrics: str | Sequence[str] | None = None,
+        *,
+        goals: Mapping[str, str] | None = None,
+    ) -> pd.DataFrame:
+        """Return last, least, greatest and best values of metrics of many runs, in one query and without histories.
+
+        Parameters
+        ----------
+        run_ids : str or sequence of str
+        metrics : str, sequence of str or None
+            None is all of each run.
+        goals : mapping or None
+            As for `compare_runs`.
+
+        Returns
+        -------
+        DataFrame
+            A row a run and metric, sorted by run (as given) and metric (as given, or by name): run_id, metric, last,
+            last_step, last_at (UTC), min, min_step, max, max_step, best, best_step, n_points. "min", "max" and "best"
+            look at finite values only; without one they are NaN, and their steps are missing. A run without the metric
+            has no row.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from experiment_tracking import ExperimentTracking
+        >>> tracking = ExperimentTracking(f"{tempfile.mkdtemp()}/modeldesk.db")
+        >>> run_id = tracking.start_run("e", "r")
+        >>> tracking.log_metrics(run_id, {"loss": [0.5, 0.2, 0.3]})
+        >>> tracking.metric_summaries(run_id)[["last", "best", "best_step"]].values.tolist()
+        [[0.3, 0.2, 1]]
+        """
+        wanted = [run_ids] if isinstance(run_ids, str) else list(run_ids)
+        chosen = [metrics] if isinstance(metrics, str) else metrics
+        ends = goals_for(list(goals or {}), goals)
+        for run_id in wanted:
+            if not isinstance(run_id, str):
+                raise TypeError(f"a run id is text, got {type(run_id).__name__} {shorten(run_id)}")
+        self._settle()
+        with self._database.read() as session:
+            return queries.read_summaries(session, wanted, chosen, ends)
 
     def diff_runs(self, first: str, second: str) -> RunDiff:
         """Return what differs between two runs: params, metrics, tags, code and packages."""
@@ -186,7 +237,7 @@ class Analysis:
         runs = self._records(run_ids, environment=True)
         chosen = sorted({key for run in runs for key in run.metrics}) if metrics is None else list(metrics)
         with self._database.read() as session:
-            history = queries.read_history(session, self._sql, list(run_ids), chosen, max_points)
+            history = read_history(session, self._sql, list(run_ids), chosen, max_points)
         text = build_report(runs, history, title=title, metrics=chosen)
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
@@ -205,11 +256,9 @@ class Analysis:
         node = None if filter is None or not filter.strip() else parse_filter(filter)
         self._settle()
         with self._database.read() as session:
-            return self._read_matching(session, node, experiment)
-
-    def _read_matching(self, session: Session, node: Any, experiment: str | Sequence[str] | None) -> list[Run]:
-        numbers = queries.find_runs(session, node, experiment, [], MAX_RUNS, 0, "active")
-        return queries.read_runs(session, numbers, environment=False)
+            numbers = queries.find_runs(session, node, experiment, [], MAX_RUNS, 0, "active")
+            warn_of_unknown_keys(session, node, [], experiment, "active", found=bool(numbers), depth=3)
+            return queries.read_runs(session, numbers, environment=False)
 
 
 def _goal(metric: str, goal: str | None) -> str:

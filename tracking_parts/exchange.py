@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from db import RunArtifactRow, RunRow, from_microseconds
 from errors import ArtifactError, StateError
-from tracking_parts import metric_log, queries, tables
+from tracking_parts import history, metric_log, queries, tables
 from tracking_parts.artifact_kinds import Stored
 from tracking_parts.filters import parse_filter
 from tracking_parts.mlflow_source import find_store, read_mlflow
 from tracking_parts.params import to_stored_param
 from tracking_parts.records import ImportReport
 from tracking_parts.sources import SourceItems, SourceRun
+from tracking_parts.unknown import warn_of_unknown_keys
 from values import check_choice, check_name, new_id, shorten
 
 if TYPE_CHECKING:
@@ -261,6 +262,7 @@ class Exchange:
         self._settle()
         with self._database.read() as session:
             numbers = queries.find_runs(session, node, experiment, [], MAX_RUNS, 0, "active")
+            warn_of_unknown_keys(session, node, [], experiment, "active", found=bool(numbers), depth=2)
             if form in ("csv", "parquet"):
                 frame = queries.read_frame(session, numbers)
         if form in ("csv", "parquet"):
@@ -273,7 +275,7 @@ class Exchange:
                 for index, number in enumerate(numbers):
                     with self._database.read() as session:  # a short snapshot a run
                         found = queries.read_runs(session, [number])
-                        line = tables.run_to_line(found[0], queries.read_points(session, self._sql, found[0].run_id))
+                        line = tables.run_to_line(found[0], history.read_points(session, self._sql, found[0].run_id))
                     file.write((",\n" if form == "json" and index else "") + line + ("\n" if form == "jsonl" else ""))
                 file.write("\n]\n" if form == "json" else "")
             os.replace(partial, target)
@@ -297,7 +299,7 @@ class Exchange:
         metrics = [metric] if isinstance(metric, str) else list(metric)
         self._settle()
         with self._database.read() as session:
-            frame = queries.read_history(session, self._sql, runs, metrics, None)
+            frame = history.read_history(session, self._sql, runs, metrics, None)
         tables.write_frame(frame, target, form)
         return len(frame)
 

@@ -12,7 +12,8 @@ r"""The filter language of `search_runs`: text in, a small tree out; nothing her
 The language::
 
     metrics.accuracy > 0.9              the last value (the one at the highest step)
-    min(metrics.loss) < 0.1             also max(), last_step(), min_step(), max_step(), n_points()
+    metrics.loss.min < 0.1              also max, best, last_step, min_step, max_step, best_step, n_points
+    min(metrics.loss) < 0.1             the same, written the other way round
     params.lr <= 0.01                   as a number;  params.optimizer = 'adam'  as text;  params.nesterov = true
     tags.team = 'vision'                tags are text
     name LIKE 'run-%'                   % any characters, _ one, \ before either for itself; ILIKE ignores case
@@ -21,10 +22,16 @@ The language::
     duration > 60                       seconds
     params.lr IS NULL                   the run has no such param, metric or tag
     metrics.`val/top 5` = nan           keys with spaces or quotes stand in backticks or double quotes
+    metrics."loss.min" < 0.1            a key in quotes is taken as it is: the metric named loss.min
+    metrics."val/top 5".best > 0.9      a statistic of a key in quotes stands after them
     NOT (a OR b) AND c                  NOT binds tightest, then AND, then OR
 
 A comparison holds only for a run that has the thing; NOT turns round whatever it stands before. NaN and infinities
 are found only by ``= nan``, ``= inf`` and ``= -inf``: no threshold ever picks them.
+
+The last word after a dot is a statistic whenever it is one of `STATISTICS`, whatever metrics there are; any other
+word belongs to the key. "best" is the least value of a metric whose name says that less is better ("loss", "error",
+"latency", ...: `tracking_parts.records.goal_of`), otherwise the greatest.
 """
 
 from __future__ import annotations
@@ -33,6 +40,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NoReturn
 
@@ -46,7 +54,7 @@ MAX_LIST = 1_000  # values in an IN list
 MAX_DEPTH = 50  # nested parentheses and NOTs
 
 STATUSES = ("running", "finished", "failed", "killed")
-STATISTICS = ("last", "min", "max", "last_step", "min_step", "max_step", "n_points")
+STATISTICS = ("last", "min", "max", "best", "last_step", "min_step", "max_step", "best_step", "n_points")
 TEXT_FIELDS = ("name", "experiment", "run_id", "parent_run_id", "note", "status")
 TIME_FIELDS = ("started_at", "ended_at")
 ATTRIBUTES = (*TEXT_FIELDS, *TIME_FIELDS, "duration", "archived")
@@ -93,19 +101,33 @@ class Field:
         Key of the metric, param or tag, or the name of the attribute.
     statistic : str
         Of a metric: one of `STATISTICS`; otherwise "".
+    position : int
+        Where in the text it stands, counted from 0; two fields that differ in nothing else are equal.
     """
 
     kind: Literal["metrics", "params", "tags", "attribute"]
     key: str
     statistic: str = ""
+    position: int = dataclass_field(default=0, compare=False)
 
     def to_text(self) -> str:
         """Return the field as it would be written."""
         if self.kind == "attribute":
             return self.key
-        key = self.key if _BARE_KEY.fullmatch(self.key) else "`" + self.key.replace("`", "``") + "`"
-        text = f"{self.kind}.{key}"
+        text = f"{self.kind}.{quote_key(self.kind, self.key)}"
         return f"{self.statistic}({text})" if self.statistic not in ("", "last") else text
+
+
+def quote_key(kind: str, key: str) -> str:
+    """Return a key as it stands in a filter: in backticks if it would be read as something else without."""
+    bare = _BARE_KEY.fullmatch(key) is not None and not (kind == "metrics" and _split_statistic(key)[1])
+    return key if bare else "`" + key.replace("`", "``") + "`"
+
+
+def _split_statistic(key: str) -> tuple[str, str]:
+    """Cut the statistic off a key that ends with one: ("loss", "min") of "loss.min", ("val.loss", "") of "val.loss"."""
+    head, _, tail = key.rpartition(".")
+    return (head, tail.lower()) if head and tail.lower() in STATISTICS else (key, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +209,16 @@ _WORD = re.compile(
 )
 
 
+_SUFFIX = re.compile(r"\.([\w.@/%\-]*)")  # what may stand right after a key in quotes
+
+
 @dataclass(frozen=True, slots=True)
 class _Word:
     kind: str
     text: str
     at: int
+    suffix: str = ""  # of a field in quotes: what stands after the quotes
+    suffix_at: int = 0
 
     @property
     def lower(self) -> str:
@@ -215,8 +242,10 @@ def _split(text: str) -> list[_Word]:
                 raise FilterError(f"this {text[match.end()]} is never closed", text, match.end())
             mark = quoted.group()[0]
             key = quoted.group()[1:-1].replace(mark * 2, mark)
-            words.append(_Word("field", match.group() + key, position))
-            position = quoted.end()
+            suffix = _SUFFIX.match(text, quoted.end())
+            after = (suffix.group(1), suffix.start(1)) if suffix else ("", 0)
+            words.append(_Word("field", match.group() + key, position, *after))
+            position = suffix.end() if suffix else quoted.end()
             continue
         if kind != "space":
             words.append(_Word(kind, match.group(), position))
@@ -350,12 +379,16 @@ class _Parser:
             if word.text.lower() not in STATISTICS:
                 self.fail(f"{shorten(word.text, 40)} is not a function; there are {', '.join(STATISTICS)}", word)
             self.index += 1
-            inner = self.word
-            field = self.field()
-            if field.kind != "metrics":
+            inner = self.next()
+            if self.word.lower == "(":
                 self.fail(f"{word.text}() is of a metric, such as {word.text}(metrics.loss)", inner)
+            field = self.plain_field(inner, word.text.lower())
             self.expect(")", f"to close {word.text}(")
-            return Field(kind="metrics", key=field.key, statistic=word.text.lower())
+            return field
+        return self.plain_field(word, "")
+
+    def plain_field(self, word: _Word, function: str) -> Field:
+        """Read a field that is one word; `function` is the statistic that stands around it, if one does."""
         if word.kind not in ("name", "field"):
             shown = "the end" if word.kind == "end" else shorten(word.text, 40)
             self.fail(f"expected a field such as metrics.accuracy, params.lr, tags.team or status, found {shown}", word)
@@ -363,19 +396,48 @@ class _Parser:
         prefix = ALIASES.get(prefix.lower(), prefix.lower())
         if dot and prefix in ("attribute", "attributes"):
             prefix, dot = ALIASES.get(key.lower(), key.lower()), ""
+        if function and not (dot and prefix == "metrics"):
+            self.fail(f"{function}() is of a metric, such as {function}(metrics.loss)", word)
         if dot and prefix in ("metrics", "params", "tags"):
             if not key:
                 self.fail(f"which of the {prefix}? Write {prefix}.name", word)
+            statistic = ""
+            if prefix == "metrics":
+                key, statistic = self.statistic(word, key, function)
+            elif word.suffix_at:
+                self.after_quotes(word, f"nothing stands after the quotes: {prefix} have no statistics")
             if len(key) > 255:
                 self.fail("a key has at most 255 characters", word)
-            return Field(kind=prefix, key=key, statistic="last" if prefix == "metrics" else "")  # type: ignore[arg-type]
+            return Field(kind=prefix, key=key, statistic=statistic, position=word.at)  # type: ignore[arg-type]
         if not dot and word.kind == "name" and prefix in ATTRIBUTES:
-            return Field(kind="attribute", key=prefix)
+            return Field(kind="attribute", key=prefix, position=word.at)
         return self.fail(
             f"there is no field {shorten(word.text, 40)}; use metrics.NAME, params.NAME, tags.NAME or one of "
             f"{', '.join(ATTRIBUTES)}",
             word,
         )
+
+    def statistic(self, word: _Word, key: str, function: str) -> tuple[str, str]:
+        """Tell the key of a metric from the statistic asked of it."""
+        found = ""
+        if word.kind == "name":
+            key, found = _split_statistic(key)
+            at = word.at + len(word.text) - len(found)
+        elif word.suffix_at:
+            found, at = word.suffix.lower(), word.suffix_at
+            if found not in STATISTICS:
+                self.after_quotes(word, f"after the quotes stands one of {', '.join(STATISTICS)}")
+        if found and function:
+            raise FilterError(
+                f"{function}() of {found}? Write {function}(metrics.NAME) or metrics.NAME.{found}; a key that itself "
+                f'ends with ".{found}" stands in quotes',
+                self.text,
+                at,
+            )
+        return key, function or found or "last"
+
+    def after_quotes(self, word: _Word, message: str) -> NoReturn:
+        raise FilterError(f"{message}, found {shorten('.' + word.suffix, 40)}", self.text, word.suffix_at - 1)
 
     # -- values --------------------------------------------------------------------------------------
 

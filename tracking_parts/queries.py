@@ -1,13 +1,12 @@
 """What tracking asks of the database: finding, reading and removing runs, inside a session somebody else opened.
 
-A filter arrives as the tree of `tracking_parts.filters` and becomes SQLAlchemy expressions here; every value is bound,
-no text of a user ever becomes SQL.
+Filters and orders become expressions in `tracking_parts.conditions`, histories are read by `tracking_parts.history`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -26,9 +25,10 @@ from db import (
     RunTagRow,
     TrackingExperimentRow,
 )
-from tracking_parts.filters import All, AnyOf, Comparison, Field, Node, Not
+from tracking_parts.conditions import Condition, finite_only, order_expressions, statistic, to_condition
+from tracking_parts.filters import Comparison, Field, Node, Not
 from tracking_parts.params import restore_param
-from tracking_parts.records import Artifact, Experiment, MetricSummary, Run, RunStatus
+from tracking_parts.records import Artifact, Experiment, MetricSummary, Run, RunStatus, goal_of
 from values import shorten
 
 if TYPE_CHECKING:
@@ -36,17 +36,7 @@ if TYPE_CHECKING:
 
 CHUNK = 5_000  # ids in one IN list; SQLite admits 32,766 bound values
 SMALL_EXPERIMENT = 5_000  # runs: up to here a sorted search reads the experiment, above it the metric's index
-FLOAT_MAX = 1.7976931348623157e308
-
-Condition = sa.ColumnElement[bool]
 T = TypeVar("T")
-
-_STATISTIC_COLUMNS = {"last": "last_value", "min": "min_value", "max": "max_value"}  # the others are named alike
-
-
-def _statistic(name: str) -> Any:
-    """Return the column of a statistic of a metric, as a plain number."""
-    return sa.type_coerce(getattr(MetricSummaryRow, _STATISTIC_COLUMNS.get(name, name)), sa.Double)
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -131,7 +121,7 @@ def read_experiments(session: Session) -> list[Experiment]:
     return sorted(found, key=lambda item: item.last_started_at or item.created_at, reverse=True)
 
 
-# -- filters -----------------------------------------------------------------------------------------
+# -- finding runs ------------------------------------------------------------------------------------
 
 
 def key_numbers(session: Session, names: Iterable[str]) -> dict[str, int]:
@@ -169,173 +159,8 @@ def where(session: Session, node: Node | None, experiment: str | Sequence[str] |
         )
     if node is not None:
         keys = key_numbers(session, [field.key for field in _fields(node) if field.kind != "attribute"])
-        conditions.append(_to_condition(node, keys, session.get_bind().dialect.name))
+        conditions.append(to_condition(node, keys, session.get_bind().dialect.name))
     return conditions
-
-
-def _to_condition(node: Node, keys: dict[str, int], dialect: str) -> Condition:
-    if isinstance(node, Not):
-        return sa.not_(_to_condition(node.item, keys, dialect))
-    if isinstance(node, All):
-        return sa.and_(*(_to_condition(item, keys, dialect) for item in node.items))
-    if isinstance(node, AnyOf):
-        return sa.or_(*(_to_condition(item, keys, dialect) for item in node.items))
-    field = node.field
-    if field.kind == "attribute":
-        return _attribute_condition(node, dialect)
-    key = keys.get(field.key)
-    if key is None:  # nobody ever logged it
-        return sa.true() if node.operator == "null" else sa.false()
-    table: Any = {"metrics": MetricSummaryRow, "params": RunParamRow, "tags": RunTagRow}[field.kind]
-    query = sa.select(sa.literal(1)).select_from(table).where(table.run_id == RunRow.id, table.key_id == key)
-    if node.operator == "null":
-        return sa.not_(query.correlate(RunRow).exists())
-    if field.kind == "metrics":
-        query = query.where(_metric_test(node))
-    elif field.kind == "params":
-        query = query.where(_param_test(node, dialect))
-    else:
-        query = query.where(_text_test(RunTagRow.value, node, dialect))
-    # Correlated by name: a search sorted by a metric has the table of metrics outside, too.
-    return query.correlate(RunRow).exists()
-
-
-def _compare(column: Any, operator: str, value: Any) -> Condition:
-    result: Condition = {
-        "=": column.__eq__,
-        "!=": column.__ne__,
-        "<": column.__lt__,
-        "<=": column.__le__,
-        ">": column.__gt__,
-        ">=": column.__ge__,
-    }[operator](value)
-    return result
-
-
-def _metric_test(node: Comparison) -> Condition:
-    column = _statistic(node.field.statistic)
-    if node.operator == "in":
-        return sa.or_(*(_is_number(column, value) for value in node.values))
-    value = node.values[0]
-    assert isinstance(value, float)
-    if node.operator == "=":
-        return _is_number(column, value)
-    if node.operator == "!=":
-        # NaN (NULL) differs from every number, and SQL would not say so.
-        return sa.not_(_is_number(column, value)) if value == value else column.is_not(None)
-    finite = column <= FLOAT_MAX if node.operator in (">", ">=") else column >= -FLOAT_MAX
-    return sa.and_(_compare(column, node.operator, value), finite)
-
-
-def _is_number(column: Any, value: Any) -> Condition:
-    result: Condition = column.is_(None) if value != value else sa.and_(column.is_not(None), column == value)
-    return result
-
-
-def _param_test(node: Comparison, dialect: str) -> Condition:
-    if node.operator in ("like", "ilike"):
-        return _text_test(RunParamRow.value, node, dialect)
-    if node.operator == "in":
-        return sa.or_(*(_is_param(value) for value in node.values))
-    value = node.values[0]
-    if node.operator == "=":
-        return _is_param(value)
-    if node.operator == "!=":
-        return sa.not_(_is_param(value))
-    return _compare(RunParamRow.number if isinstance(value, float) else RunParamRow.value, node.operator, value)
-
-
-def _is_param(value: Any) -> Condition:
-    if isinstance(value, bool):
-        return sa.and_(RunParamRow.is_json.is_(True), RunParamRow.value == ("true" if value else "false"))
-    if isinstance(value, float):
-        if value != value:
-            return RunParamRow.value == '{"$float":"nan"}'
-        return sa.and_(RunParamRow.number.is_not(None), RunParamRow.number == value)
-    result: Condition = RunParamRow.value == value
-    return result
-
-
-def _text_test(column: Any, node: Comparison, dialect: str) -> Condition:
-    if node.operator == "in":
-        result: Condition = column.in_(list(node.values))
-        return result
-    if node.operator in ("like", "ilike"):
-        return _like(column, str(node.values[0]), dialect, ignore_case=node.operator == "ilike")
-    return _compare(column, node.operator, node.values[0])
-
-
-def _like(column: Any, pattern: str, dialect: str, *, ignore_case: bool) -> Condition:
-    """Match alike on both databases: LIKE minds case, ILIKE ignores that of the letters A to Z."""
-    result: Condition
-    if dialect == "sqlite" and not ignore_case:  # its LIKE ignores case; GLOB does not
-        result = column.op("GLOB", is_comparison=True)(_to_glob(pattern))
-        return result
-    if ignore_case:
-        column = sa.func.lower(column)  # the columns collate by code point, so this folds A to Z only
-        pattern = "".join(c.lower() if c.isascii() else c for c in pattern)
-    result = column.like(pattern, escape="\\")
-    return result
-
-
-def _to_glob(pattern: str) -> str:
-    result = []
-    characters = iter(pattern)
-    for character in characters:
-        if character == "%":
-            result.append("*")
-            continue
-        if character == "_":
-            result.append("?")
-            continue
-        if character == "\\":
-            character = next(characters)  # the parser refuses a backslash at the end
-        result.append(f"[{character}]" if character in "*?[" else character)
-    return "".join(result)
-
-
-def _attribute_condition(node: Comparison, dialect: str) -> Condition:
-    name = node.field.key
-    if name == "archived":
-        wanted = node.values[0] if node.operator == "=" else not node.values[0]
-        return RunRow.archived_at.is_not(None) if wanted else RunRow.archived_at.is_(None)
-    column = attribute_expression(name)
-    if node.operator == "null":
-        result: Condition = column.is_(None)
-        return result
-    # A comparison with what is not there (no note, no end) is false, and its NOT is true.
-    if name in ("started_at", "ended_at", "duration"):
-        test = (
-            column.in_(list(node.values)) if node.operator == "in" else _compare(column, node.operator, node.values[0])
-        )
-    else:
-        test = _text_test(column, node, dialect)
-    return sa.and_(column.is_not(None), test)
-
-
-def attribute_expression(name: str) -> Any:
-    """Return what an attribute of a filter or an order is, as an expression on `RunRow`."""
-    if name == "run_id":
-        return RunRow.uid
-    if name == "experiment":
-        return (
-            sa.select(TrackingExperimentRow.name)
-            .where(TrackingExperimentRow.id == RunRow.experiment_id)
-            .correlate(RunRow)
-            .scalar_subquery()
-        )
-    if name == "parent_run_id":
-        parent = sa.orm.aliased(RunRow)
-        return sa.select(parent.uid).where(parent.id == RunRow.parent_id).correlate(RunRow).scalar_subquery()
-    if name == "duration":
-        end = sa.type_coerce(sa.func.coalesce(RunRow.ended_at, RunRow.heartbeat_at), sa.BigInteger)
-        return (end - sa.type_coerce(RunRow.started_at, sa.BigInteger)) / sa.literal(1e6, sa.Double)
-    if name == "archived":
-        return RunRow.archived_at
-    return getattr(RunRow, name)
-
-
-# -- finding runs ------------------------------------------------------------------------------------
 
 
 def find_runs(
@@ -353,13 +178,12 @@ def find_runs(
     keys = key_numbers(session, [field.key for field, _ in order if field.kind != "attribute"])
     first = order[0][0] if order else None
     if first is None or first.kind != "metrics" or first.key not in keys:
-        query = sa.select(RunRow.id).where(*conditions).order_by(*_order(order, keys), *latest)
+        query = sa.select(RunRow.id).where(*conditions).order_by(*order_expressions(order, keys), *latest)
         return list(session.scalars(query.limit(limit).offset(offset)))
     # Sorted by a metric: first the runs that have a finite value of it, straight from the metric's index, then the
     # others.
-    column = _statistic(first.statistic)
-    finite = sa.and_(column >= -FLOAT_MAX, column <= FLOAT_MAX)
-    has_value = [MetricSummaryRow.key_id == keys[first.key], finite]
+    column = statistic(first)
+    has_value = [MetricSummaryRow.key_id == keys[first.key], finite_only(column)]
     small = experiment is not None and _is_small(session, conditions)
     # "+ 0" keeps a small experiment from being looked for in the index of all experiments.
     sorting = column + sa.literal(0.0, sa.Double) if small else column
@@ -367,7 +191,7 @@ def find_runs(
         sa.select(RunRow.id).join(MetricSummaryRow, MetricSummaryRow.run_id == RunRow.id).where(*has_value, *conditions)
     )
     direction = sorting.desc() if order[0][1] else sorting.asc()
-    rest = _order(order[1:], keys)
+    rest = order_expressions(order[1:], keys)
     found = list(session.scalars(joined.order_by(direction, *rest, RunRow.id.desc()).limit(limit).offset(offset)))
     if len(found) == limit:
         return found
@@ -385,32 +209,6 @@ def find_runs(
 def _is_small(session: Session, conditions: Sequence[Condition]) -> bool:
     part = sa.select(RunRow.id).where(*conditions[:3]).limit(SMALL_EXPERIMENT + 1).subquery()
     return (session.scalar(sa.select(sa.func.count()).select_from(part)) or 0) <= SMALL_EXPERIMENT
-
-
-def _order(order: Sequence[tuple[Field, bool]], keys: dict[str, int]) -> list[Any]:
-    result: list[Any] = []
-    for field, descending in order:
-        if field.kind == "attribute":
-            columns = [attribute_expression(field.key)]
-        elif field.key not in keys:
-            continue  # nobody ever logged it: everything is equal
-        elif field.kind == "metrics":
-            value = _statistic(field.statistic)
-            finite = sa.and_(value >= -FLOAT_MAX, value <= FLOAT_MAX)
-            columns = [_lookup(MetricSummaryRow, keys[field.key], value, finite)]
-        elif field.kind == "params":
-            key = keys[field.key]
-            columns = [_lookup(RunParamRow, key, RunParamRow.number), _lookup(RunParamRow, key, RunParamRow.value)]
-        else:
-            columns = [_lookup(RunTagRow, keys[field.key], RunTagRow.value)]
-        for column in columns:
-            result += [column.is_(None), column.desc() if descending else column.asc()]
-    return result
-
-
-def _lookup(table: Any, key: int, column: Any, *conditions: Condition) -> Any:
-    query = sa.select(column).where(table.run_id == RunRow.id, table.key_id == key, *conditions)
-    return query.correlate(RunRow).scalar_subquery()
 
 
 # -- reading runs ------------------------------------------------------------------------------------
@@ -529,6 +327,81 @@ def _to_run(
     )
 
 
+def read_summaries(
+    session: Session, run_ids: Sequence[str], metrics: Sequence[str] | None, goals: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return a row a run and metric: last, least, greatest and best value with their steps, and how many points.
+
+    One query for every `CHUNK` runs, whatever the number of metrics; no point of a history is read.
+    """
+    import numpy as np
+    import pandas as pd
+
+    wanted = dict.fromkeys(run_ids)
+    keys = None if metrics is None else key_numbers(session, metrics)
+    has_key = sa.true() if keys is None else MetricSummaryRow.key_id.in_(list(keys.values()))
+    summary = (RunRow.id == MetricSummaryRow.run_id) & has_key
+    rows: list[Any] = []
+    missing = dict(wanted)
+    for part in _chunks(list(wanted)):
+        query = (
+            sa.select(
+                RunRow.uid,
+                RunKeyRow.name,
+                sa.type_coerce(MetricSummaryRow.last_value, sa.Double),
+                MetricSummaryRow.last_step,
+                _micros(MetricSummaryRow.last_at),
+                MetricSummaryRow.min_value,
+                MetricSummaryRow.min_step,
+                MetricSummaryRow.max_value,
+                MetricSummaryRow.max_step,
+                MetricSummaryRow.n_points,
+            )
+            .outerjoin(MetricSummaryRow, summary)  # a run without metrics is a row, too: so it is known to be there
+            .outerjoin(RunKeyRow, RunKeyRow.id == MetricSummaryRow.key_id)
+            .where(RunRow.uid.in_([_plain(run_id) for run_id in part]))
+        )
+        for row in session.execute(query):
+            missing.pop(row[0], None)
+            if row[1] is not None:
+                rows.append(row)
+    for run_id in missing:
+        raise NotFoundError(no_run(run_id))
+    place = {run_id: index for index, run_id in enumerate(wanted)}
+    position = {} if metrics is None else {name: index for index, name in enumerate(dict.fromkeys(metrics))}
+    rows.sort(key=lambda row: (place[row[0]], position.get(row[1], 0), row[1]))
+    names = {row[1] for row in rows}
+    ends = {name: goals.get(name) or goal_of(name) for name in names}
+    least = np.array([ends[row[1]] == "min" for row in rows], dtype=bool)
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 10
+
+    def numbers(index: int) -> Any:
+        return np.array([math.nan if value is None else value for value in columns[index]], dtype="float64")
+
+    def steps(index: int) -> Any:
+        return pd.array(list(columns[index]), dtype="Int64")
+
+    low, low_step, high, high_step = numbers(5), steps(6), numbers(7), steps(8)
+    return pd.DataFrame(
+        {
+            "run_id": pd.array(list(columns[0]), dtype="str"),
+            "metric": pd.array(list(columns[1]), dtype="str"),
+            "last": numbers(2),
+            "last_step": np.array(columns[3], dtype="int64"),
+            "last_at": to_times(np.array(columns[4], dtype="int64")),
+            "min": low,
+            "min_step": low_step,
+            "max": high,
+            "max_step": high_step,
+            "best": np.where(least, low, high),
+            "best_step": pd.array(
+                [a if take else b for take, a, b in zip(least, low_step, high_step, strict=True)], dtype="Int64"
+            ),
+            "n_points": np.array(columns[9], dtype="int64"),
+        }
+    )
+
+
 def to_artifact(row: RunArtifactRow) -> Artifact:
     """Return the record of an artifact."""
     return Artifact(
@@ -612,8 +485,8 @@ def read_frame(session: Session, numbers: Sequence[int]) -> pd.DataFrame:
         "name": columns[2],
         "experiment": columns[3],
         "status": columns[4],
-        "started_at": _to_times(started),
-        "ended_at": _to_times(ended),
+        "started_at": to_times(started),
+        "ended_at": to_times(ended),
         "duration_seconds": np.array(
             [duration_of(start, end) for start, end in zip(columns[5], ends, strict=True)], dtype="float64"
         ),
@@ -637,110 +510,11 @@ def _or_nat(value: int | None) -> int:
     return _NAT if value is None else value
 
 
-def _to_times(micros: Any) -> Any:
+def to_times(micros: Any) -> Any:
+    """Return microseconds since 1970 as instants in UTC."""
     import pandas as pd
 
     return pd.DatetimeIndex(micros.view("datetime64[us]")).tz_localize("UTC")
-
-
-# -- reading histories -------------------------------------------------------------------------------
-
-# NaN is stored as NULL, which no array of floats takes: it comes as a flag of its own.
-_COLUMNS = "step, at, coalesce(value, 0.0), value IS NULL"
-_POINT = [("step", "int64"), ("at", "int64"), ("value", "float64"), ("is_nan", "bool")]
-_HISTORY = f"SELECT {_COLUMNS} FROM metric_points WHERE run_id = ? AND key_id = ? ORDER BY step"  # noqa: S608
-_IN_BUCKET = "FROM metric_points WHERE run_id = ? AND key_id = ? AND step >= ? AND step < ?"
-_IS_FINITE = "AND value >= -1.7976931348623157e308 AND value <= 1.7976931348623157e308"
-# The least, the greatest, the last and one that is no number: what a curve cannot lose.
-_BUCKET = f"""
-SELECT {_COLUMNS} FROM (SELECT step, at, value {_IN_BUCKET} {_IS_FINITE} ORDER BY value, step LIMIT 1) AS lowest
-UNION
-SELECT {_COLUMNS} FROM (SELECT step, at, value {_IN_BUCKET} {_IS_FINITE} ORDER BY value DESC, step LIMIT 1) AS
-highest
-UNION
-SELECT {_COLUMNS} FROM (SELECT step, at, value {_IN_BUCKET} ORDER BY step DESC LIMIT 1) AS latest
-UNION
-SELECT {_COLUMNS} FROM (SELECT step, at, value {_IN_BUCKET}
-    AND (value IS NULL OR abs(value) > 1.7976931348623157e308) ORDER BY step LIMIT 1) AS gap
-ORDER BY step
-"""  # noqa: S608 - constants only
-
-
-def read_history(
-    session: Session, sql: Any, run_ids: Sequence[str], metrics: Sequence[str], max_points: int | None
-) -> pd.DataFrame:
-    """Return the points of runs and metrics in long form."""
-    import numpy as np
-    import pandas as pd
-
-    runs = [(run_id, require_run(session, run_id, deleted=True).id) for run_id in run_ids]
-    keys = key_numbers(session, metrics)
-    cursor = session.connection().connection.cursor()  # 100,000 rows: an object each would cost more than reading them
-    parts: list[tuple[str, str, Any]] = []
-    try:
-        for run_id, run in runs:
-            for metric in metrics:
-                if metric in keys:
-                    points = _points(cursor, sql, run, keys[metric], max_points)
-                    if len(points):
-                        parts.append((run_id, metric, points))
-    finally:
-        cursor.close()
-    lengths = [len(points) for _, _, points in parts]
-    whole = np.concatenate([points for _, _, points in parts]) if parts else np.empty(0, dtype=_POINT)
-
-    def repeated(names: list[str]) -> Any:
-        unique = list(dict.fromkeys(names))
-        codes = np.repeat([unique.index(name) for name in names], lengths) if names else np.array([], dtype="int64")
-        return pd.array(unique, dtype="str").take(codes) if unique else pd.array([], dtype="str")
-
-    return pd.DataFrame(
-        {
-            "run_id": repeated([run_id for run_id, _, _ in parts]),
-            "metric": repeated([metric for _, metric, _ in parts]),
-            "step": np.ascontiguousarray(whole["step"]),
-            "at": _to_times(np.ascontiguousarray(whole["at"])),
-            "value": np.where(whole["is_nan"], np.nan, whole["value"]),
-        }
-    )
-
-
-def _fetch(cursor: Any, statement: str, values: tuple[int, ...]) -> Any:
-    """Return rows as an array straight from the cursor: 100,000 tuples kept at once would cost more."""
-    import numpy as np
-
-    cursor.execute(statement, values)
-    return np.fromiter(cursor, dtype=_POINT)
-
-
-def _points(cursor: Any, sql: Any, run: int, key: int, max_points: int | None) -> Any:
-    if max_points is not None:
-        cursor.execute(sql("SELECT n_points FROM metric_summaries WHERE run_id = ? AND key_id = ?"), (run, key))
-        row = cursor.fetchone()
-        if row is None:
-            return ()
-        if row[0] > max_points:
-            return _sampled(cursor, sql, run, key, max_points)
-    return _fetch(cursor, sql(_HISTORY), (run, key))
-
-
-def _sampled(cursor: Any, sql: Any, run: int, key: int, max_points: int) -> Any:
-    import numpy as np
-
-    cursor.execute(sql("SELECT min(step), max(step) FROM metric_points WHERE run_id = ? AND key_id = ?"), (run, key))
-    first, last = cursor.fetchone()
-    n_buckets = max(1, max_points // 3)
-    width = last - first + 1
-    parts = []
-    statement = sql(_BUCKET)
-    for index in range(n_buckets):
-        low, high = first + width * index // n_buckets, first + width * (index + 1) // n_buckets
-        if low < high:
-            # The last step there can be has no step after it.
-            parts.append(_fetch(cursor, statement, (run, key, low, min(high, 2**63 - 1)) * 4))
-    if last == 2**63 - 1:
-        parts.append(_fetch(cursor, sql(_HISTORY.replace(" ORDER", " AND step = ? ORDER")), (run, key, last)))
-    return np.concatenate(parts)
 
 
 # -- removing ----------------------------------------------------------------------------------------
@@ -841,22 +615,3 @@ def link_parent(session: Session, run_id: str, parent_id: str) -> None:
     """Nest a run in another."""
     parent = session.scalar(sa.select(RunRow.id).where(RunRow.uid == parent_id))
     session.execute(sa.update(RunRow).where(RunRow.uid == run_id, RunRow.uid != parent_id).values(parent_id=parent))
-
-
-def read_points(session: Session, sql: Any, run_id: str) -> dict[str, list[tuple[int, int, float | None]]]:
-    """Return all points of a run by metric, in the order of the steps."""
-    cursor = session.connection().connection.cursor()
-    try:
-        cursor.execute(
-            sql(
-                "SELECT k.name, p.step, p.at, p.value FROM metric_points p JOIN run_keys k ON k.id = p.key_id "
-                "WHERE p.run_id = (SELECT id FROM runs WHERE uid = ?) ORDER BY k.name, p.step"
-            ),
-            (run_id,),
-        )
-        result: dict[str, list[tuple[int, int, float | None]]] = {}
-        for name, step, at, value in cursor.fetchall():
-            result.setdefault(name, []).append((step, at, value))
-        return result
-    finally:
-        cursor.close()

@@ -205,15 +205,34 @@ def _chart(metric: str, curves: Sequence[tuple[int, list[int], list[float]]]) ->
         if path:
             drawn.append(f"<path d='{' '.join(path)}' {_stroke(index)}/>")
     ticks = []
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        value, at = y1 - share * (y1 - y0), x0 + share * (x1 - x0)
-        y, x = TOP + share * (HEIGHT - TOP - BOTTOM), LEFT + share * (WIDTH - LEFT - RIGHT)
+    for value in _round_values(y0, y1):
+        y = TOP + (y1 - value) / (y1 - y0) * (HEIGHT - TOP - BOTTOM)
         ticks.append(f"<line class='axis' x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{y:.1f}' y2='{y:.1f}'/>")
-        ticks.append(f"<text x='{LEFT - 6}' y='{y + 4:.1f}' text-anchor='end'>{value:.4g}</text>")
-        ticks.append(f"<text x='{x:.1f}' y='{HEIGHT - 16}' text-anchor='middle'>{at:.6g}</text>")
+        ticks.append(f"<text x='{LEFT - 6}' y='{y + 4:.1f}' text-anchor='end'>{_label(value, y1 - y0)}</text>")
+    for at in _round_values(x0, x1):
+        if at == int(at):  # between two steps there is nothing
+            x = LEFT + (at - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT)
+            ticks.append(f"<text x='{x:.1f}' y='{HEIGHT - 16}' text-anchor='middle'>{_label(at, x1 - x0)}</text>")
     name = html.escape(metric)
     return (
         f"<figure><figcaption>{name}</figcaption><svg viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}' "
         f"role='img' aria-label='{html.escape(metric, quote=True)} over the steps'>{''.join(ticks)}{''.join(drawn)}"
         f"<text x='{WIDTH / 2}' y='{HEIGHT - 2}' text-anchor='middle'>step</text></svg></figure>"
     )
+
+
+def _round_values(low: float, high: float) -> list[float]:
+    """Return three to seven round values (1, 2 or 5 times a power of ten apart) within a range."""
+    rough = (high / 6) - (low / 6)
+    if not rough > 1e-300:
+        return [low, high]
+    power = 10.0 ** math.floor(math.log10(rough))
+    size = next(power * factor for factor in (1.0, 2.0, 5.0, 10.0) if power * factor >= rough * (1 - 1e-9))
+    first, last = math.ceil(low / size - 1e-9), math.floor(high / size + 1e-9)
+    return [number * size for number in range(first, last + 1)]
+
+
+def _label(value: float, span: float) -> str:
+    """Return a value with so many digits that its neighbours on the axis look different."""
+    digits = math.ceil(math.log10(abs(value) / span)) + 2 if value and span > 0 and abs(value) > span else 2
+    return f"{value:.{min(15, max(4, digits))}g}"

@@ -8,6 +8,9 @@
     Starts the real server on that store and returns a `Browser`: ``open_app()``.
     ``open_app(tab="Registry").page`` is a Playwright page that stands idle.
 
+All browser tests of a process share one server and one browser: the store is emptied between tests, and every test
+opens windows of its own. Tests that start a server themselves (`servers`) get it on the same store.
+
 A browser test fails when the page showed an exception, logged an error, or asked any host but its own for anything.
 Screenshots go to ``test-artifacts/dashboard/``, which is not under version control.
 """
@@ -19,6 +22,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -46,9 +50,34 @@ WAIT_MILLISECONDS = 90_000  # a bound on hanging, not a promise of speed: other 
 TABS = ("Registry", "A/B testing", "Tracking", "Monitoring")
 
 
+@pytest.fixture(scope="session")
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the store that the session's server shows, and an empty store to begin each test with."""
+    folder = tmp_path_factory.mktemp("shared")
+    for name in ("store", "empty"):
+        Database(folder / name / "modeldesk.db").close()
+    return folder
+
+
+def _replace_content(target: Path, source: Path) -> None:
+    """Make one SQLite store hold what another holds, in one transaction, while a server has it open."""
+    with sqlite3.connect(source) as origin, sqlite3.connect(target, timeout=30) as destination:
+        origin.backup(destination)
+    origin.close()
+    destination.close()
+    shutil.rmtree(target.parent / "artifacts", ignore_errors=True)
+    if (source.parent / "artifacts").is_dir():
+        shutil.copytree(source.parent / "artifacts", target.parent / "artifacts")
+
+
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    path = tmp_path / "store" / "modeldesk.db"
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    if request.node.get_closest_marker("browser"):
+        shared = request.getfixturevalue("_shared_folder")
+        path = shared / "store" / "modeldesk.db"
+        _replace_content(path, shared / "empty" / "modeldesk.db")
+    else:
+        path = tmp_path / "store" / "modeldesk.db"
     monkeypatch.setenv("MODELDESK_DATABASE_URL", f"sqlite:///{path}")
     database = Database(path)
     yield database
@@ -71,14 +100,11 @@ def _example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def example_store(_example_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """A store with the example data, for tests that use `store`, too: the same folder."""
-    folder = tmp_path / "store"
-    shutil.copytree(_example_folder, folder)
-    monkeypatch.setenv("MODELDESK_DATABASE_URL", f"sqlite:///{folder / 'modeldesk.db'}")
-    database = Database(folder / "modeldesk.db")
-    yield database
-    database.close()
+def example_store(_example_folder: Path, store: Database) -> Database:
+    """The store of the test, with the example data in it."""
+    assert store.path is not None
+    _replace_content(store.path, _example_folder / "modeldesk.db")
+    return store
 
 
 # -- AppTest ---------------------------------------------------------------------------------------------------
@@ -140,6 +166,7 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    log_start: int = 0  # where the log of the running test begins
 
     def url(self, **query: str | list[str]) -> str:
         return f"http://127.0.0.1:{self.port}/?{urllib.parse.urlencode(query, doseq=True)}"
@@ -181,6 +208,14 @@ def start_server(
             time.sleep(0.1)
     server.stop()
     raise RuntimeError(f"streamlit does not answer:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def _shared_server(_shared_folder: Path) -> Iterator[Server]:
+    url = f"sqlite:///{_shared_folder / 'store' / 'modeldesk.db'}"
+    server = start_server(_shared_folder, MODELDESK_DATABASE_URL=url)
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -269,13 +304,25 @@ class Screen:
         return self
 
     def click_row(self, row: int, *, table: int = 0) -> Screen:
-        """Click the selection box of a row (0, 1, ...) of a table, which is painted on a canvas."""
+        """Click the selection box of a row (0, 1, ...) of a table, which is painted on a canvas.
+
+        The canvas has a hidden table for screen readers, which follows it with some delay: the row is there once it is
+        painted, and says whether it is selected. A click that falls onto a table that is being replaced at that moment
+        (another writer's change) is lost, as it would be for a person, and done again.
+        """
         grid = self.page.locator("[data-testid=stDataFrame]").nth(table)
+        line = grid.locator(f"[role=row][aria-rowindex='{row + 2}']").first
+        line.wait_for(state="attached", timeout=WAIT_MILLISECONDS)
         grid.scroll_into_view_if_needed()
-        box = grid.bounding_box()
-        self.page.mouse.click(box["x"] + 17, box["y"] + 38 + 35 * row + 17)
-        self.page.wait_for_timeout(150)
-        return self.idle()
+        before = line.get_attribute("aria-selected")
+        for _ in range(5):
+            box = grid.bounding_box()
+            self.page.mouse.click(box["x"] + 17, box["y"] + 38 + 35 * row + 17)
+            for _ in range(30):
+                self.page.wait_for_timeout(100)
+                if line.count() and line.get_attribute("aria-selected") != before:
+                    return self.idle()
+        raise AssertionError(f"row {row} was never selected: aria-selected is {before!r}")
 
     def shot(self, name: str) -> Path:
         ARTIFACTS.mkdir(parents=True, exist_ok=True)
@@ -285,7 +332,7 @@ class Screen:
 
     def check_healthy(self) -> None:
         exceptions = self.page.locator("[data-testid=stException]").all_inner_texts()
-        log = self.server.log.read_text(errors="replace")
+        log = self.server.log.read_bytes()[self.server.log_start :].decode(errors="replace")
         traces = [line for line in log.splitlines() if "Uncaught app exception" in line]
         problems = [text for text in self.complaints if not any(known in text for known in self.expected)]
         found = exceptions + problems + traces
@@ -294,11 +341,11 @@ class Screen:
 
 @pytest.fixture
 def open_app(
-    chromium: Any, servers: Callable[..., Server], store: Database, request: pytest.FixtureRequest
+    chromium: Any, _shared_server: Server, store: Database, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Screen]]:
     contexts: list[Any] = []
     screens: list[Screen] = []
-    default: list[Server] = []
+    _shared_server.log_start = _shared_server.log.stat().st_size
 
     def start(
         *, dark: bool = False, width: int = 1400, height: int = 1600, to: Server | None = None, **query: str | list[str]
@@ -311,9 +358,7 @@ def open_app(
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(WAIT_MILLISECONDS)
-        if to is None and not default:
-            default.append(servers(MODELDESK_DATABASE_URL=store.url))
-        screen = Screen(page, to or default[0])
+        screen = Screen(page, to or _shared_server)
         screen.watch()
         screens.append(screen)
         return screen.go(**query)

@@ -10,6 +10,7 @@ import pytest
 
 from ab_testing import ABTestingFramework, ExperimentConfig, Metric
 from dashboard import ab_testing_details as details
+from dashboard import ab_testing_dialogs as dialogs
 from dashboard import ab_testing_forms as forms
 from dashboard import ab_testing_tab as tab
 from tests.dashboard.conftest import healthy, shown_errors, texts
@@ -127,14 +128,14 @@ def test_p_values_are_printed_as_people_print_them(p, said):
 
 def test_uploaded_events_name_the_row_that_is_wrong():
     good = pd.DataFrame({"user_id": ["007", "NA"], "value": ["1", "0.5"], "event_id": [None, None]})
-    assert details.events_from_table(good).to_dict("list") == {"user_id": ["007", "NA"], "value": [1.0, 0.5]}
+    assert dialogs.events_from_table(good).to_dict("list") == {"user_id": ["007", "NA"], "value": [1.0, 0.5]}
     for frame, said in (
         (pd.DataFrame({"user": ["a"], "value": [1]}), "'user_id' is missing"),
         (pd.DataFrame({"user_id": ["a", "b"], "value": ["1", "yes"]}), "row 2: value must be a number"),
         (pd.DataFrame({"user_id": ["a", None], "value": [1, 2]}), "row 2 has no user_id"),
     ):
         with pytest.raises(ValueError, match=said):
-            details.events_from_table(frame)
+            dialogs.events_from_table(frame)
 
 
 def test_the_preview_of_a_design_gives_its_size_or_what_is_missing():
@@ -369,7 +370,7 @@ def test_the_calculator_gives_size_power_and_effect_with_a_curve(app_test):
 def test_who_gets_what_is_shown_without_assigning(app_test, testing):
     exp_id = run_test(testing, n=20)
     test = visit(app_test, test=exp_id)
-    healthy(test.segmented_control(key="ab_testing.section").set_value("Design").run())
+    healthy(test.segmented_control(key="ab_testing.section").set_value("Subjects").run())
     healthy(test.text_input(key="ab_testing.whose").set_value("nobody-yet").run())
     assert "nobody-yet gets" in texts(test)
     assert sum(testing.analyze_experiment(exp_id, record_look=False).n_assigned.values()) == 20

@@ -517,7 +517,7 @@ NOT_OURS = {
 }  # fmt: skip
 
 
-# Roots that the source stopped looking for too early; each has a test of its own below.
+# Roots at which the source stops early; each is reached to the file's tolerance in a test of its own below.
 PRECISE_ELSEWHERE = {"mde", "cond_mle_odds_ratio"}
 
 
@@ -569,8 +569,42 @@ def test_boundaries_agree_with_the_references_to_five_digits():
     assert seen == 10
 
 
+def brent_root(function, low, high, tolerance):
+    """Return the root at which Brent (1973, ch. 4) stops with R's default tolerance, as uniroot does.
+
+    Three numbers of the file are such early stops. With the stopping rule of their source our functions give them to
+    the last digit; by themselves they go on until nothing changes any more.
+    """
+    a, b, fa, fb = low, high, function(low), function(high)
+    c, fc = a, fa
+    while True:
+        before = b - a
+        if abs(fc) < abs(fb):
+            a, b, c, fa, fb, fc = b, c, b, fb, fc, fb
+        near, step = 2 * np.finfo(float).eps * abs(b) + tolerance / 2, (c - b) / 2
+        if abs(step) <= near or fb == 0:
+            return b
+        if abs(before) >= near and abs(fa) > abs(fb):
+            width, ratio = c - b, fb / fa
+            if a == c:  # the secant
+                p, q = width * ratio, 1 - ratio
+            else:  # inverse quadratic interpolation
+                u, v = fa / fc, fb / fc
+                p, q = ratio * (width * u * (u - v) - (b - a) * (v - 1)), (u - 1) * (v - 1) * (ratio - 1)
+            p, q = (p, -q) if p > 0 else (-p, q)
+            if p < 0.75 * width * q - abs(near * q) / 2 and p < abs(before * q / 2):
+                step = p / q
+        a, fa = b, fb
+        b += step if abs(step) >= near else math.copysign(near, step)
+        fb = function(b)
+        if (fb > 0) == (fc > 0):
+            c, fc = a, fa
+
+
+R_TOLERANCE = np.finfo(float).eps ** 0.25
+
+
 def test_the_detectable_effect_has_exactly_the_power():
-    # The file's value, 0.01505, is R's root at its default tolerance: its power is 0.80041. Ours has 0.8 (SciPy's nct).
     from scipy.stats import nct, t
 
     def exact_power(effect):
@@ -579,29 +613,48 @@ def test_the_detectable_effect_has_exactly_the_power():
     case = next(case for case in CASES if case["id"] == "mde_means")
     found = power.mde_means(1000, 0.12)
     assert exact_power(found) == pytest.approx(0.8, abs=1e-8)
-    assert exact_power(case["expected"]["mde"]) == pytest.approx(0.80041, abs=1e-5)
-    assert found == pytest.approx(case["expected"]["mde"], rel=1e-3)
+    # R's power.t.test looks between 1e-7 and 1e7 standard deviations, and stops at a power of .80041
+    early = brent_root(lambda effect: power.power_means(effect, 0.12, 1000) - 0.8, 1.2e-8, 1.2e6, R_TOLERANCE)
+    check(early, case["expected"]["mde"], case["tolerance"], "mde")
+    assert early == pytest.approx(case["expected"]["mde"], rel=1e-12)
+    assert exact_power(early) == pytest.approx(0.80041, abs=1e-5)
 
 
 def test_the_conditional_odds_ratio_reproduces_the_observed_cell():
-    # The file's value, 0.0469366088, is R's root at its default tolerance: the mean is 1.9999993 there instead of 2.
     found = proportions.conditional_odds_ratio([[2, 15], [10, 3]])
-    weights = [math.comb(17, k) * math.comb(13, 12 - k) * found**k for k in range(13)]
-    assert sum(k * weight for k, weight in enumerate(weights)) / sum(weights) == pytest.approx(2.0, abs=1e-12)
+    ways = [math.comb(17, k) * math.comb(13, 12 - k) for k in range(13)]
+
+    def expected_cell(odds):
+        weights = [way * odds**k for k, way in enumerate(ways)]
+        return sum(k * weight for k, weight in enumerate(weights)) / sum(weights)
+
+    assert expected_cell(found) == pytest.approx(2.0, abs=1e-12)
     assert found == pytest.approx(0.04693663904968004, rel=1e-10)  # scipy.stats.contingency.odds_ratio 1.17.1
     case = next(case for case in CASES if case["id"] == "fisher_convictions")
-    assert found == pytest.approx(case["expected"]["cond_mle_odds_ratio"], abs=1e-7)
+    # R's fisher.test looks between 0 and 1, and stops where 1.9999993 of the 2 are expected
+    early = brent_root(lambda odds: expected_cell(odds) - 2.0, 0.0, 1.0, R_TOLERANCE)
+    check(early, case["expected"]["cond_mle_odds_ratio"], case["tolerance"], "cond_mle_odds_ratio")
+    assert expected_cell(early) == pytest.approx(1.9999993, abs=1e-7)
 
 
 def test_additional_subjects_reach_the_power():
-    # The file's factors are the ends of a bisection that stops within 1e-5 of the power.
     case = next(case for case in CASES if case["method"] == "remaining_sample_scaling_factor")
     i, expected = case["inputs"], case["expected"]
     lift = lift_from(mean_pair(sums(i["control"])), mean_pair(sums(i["treatment"])))
-    fixed = power.additional_sample_factor(lift.standard_error, i["target_mde_relative"], 1000)
-    tuned = power.additional_sample_factor(lift.standard_error, i["target_mde_relative"], 1000, tuned_for=5000)
-    assert fixed == pytest.approx(expected["scaling_factor_fixed"], abs=1e-3)
-    assert tuned == pytest.approx(expected["scaling_factor_sequential_Nstar5000"], abs=1e-3)
+    for tuned_for, name in ((None, "scaling_factor_fixed"), (5000, "scaling_factor_sequential_Nstar5000")):
+        settings = (lift.standard_error, i["target_mde_relative"], 1000)
+        found = power.additional_sample_factor(*settings, tuned_for=tuned_for)
+        assert power.power_with_more(found, *settings, tuned_for=tuned_for) == pytest.approx(0.8, abs=1e-10)
+        # gbstats doubles from 1, then halves until it is within 1e-5 of the power
+        low, high, miss = 0.0, 1.0, -1.0
+        while power.power_with_more(high, *settings, tuned_for=tuned_for) < 0.8:
+            high *= 2.0
+        while abs(miss) >= 1e-5:
+            middle = (low + high) / 2
+            miss = power.power_with_more(middle, *settings, tuned_for=tuned_for) - 0.8
+            low, high = (low, middle) if miss > 0 else (middle, high)
+        check(middle, expected[name], case["tolerance"], name)
+        assert found == pytest.approx(middle, rel=1e-4)
 
 
 def test_effect_size_is_in_pooled_standard_deviations():

@@ -1,0 +1,559 @@
+"""Assigning subjects and recording what happens: `ABTestingFramework` does it through this base class."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from ab_parts.assignment import Assigner, Live, check_running, names_of
+from ab_parts.design import ExperimentConfig
+from ab_parts.intake import (
+    merge_events,
+    to_columns,
+    to_event_ids,
+    to_event_value,
+    to_event_values,
+    to_instants,
+    to_metric_indices,
+    to_subject,
+    to_subjects,
+    to_variant_indices,
+)
+from ab_parts.metrics import Aggregation
+from ab_parts.queries import find_experiment
+from db import ABAssignmentRow, ABAttributeRow, ABExperimentRow, ABPhaseRow, Database, to_microseconds
+from errors import NotFoundError
+from values import check_key, decode_json, to_float, to_utc
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+__all__ = ["Recording"]
+
+CHUNK = 500  # bound parameters per statement; SQLite allows 999 in old builds
+
+_READ_LIVE = (
+    "SELECT e.id, e.uid, e.status, e.salt, e.phase, e.namespace, e.namespace_start, e.namespace_share, "
+    "p.shares, p.coverage FROM ab_experiments e "
+    "JOIN ab_phases p ON p.experiment_id = e.id AND p.number = e.phase WHERE "
+)
+_INSERT_ASSIGNMENT = (
+    "INSERT INTO ab_assignments (experiment_id, subject, variant, phase, assigned_at, conflicts) "
+    "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING"
+)
+_COUNT_CONFLICT = "UPDATE ab_assignments SET conflicts = conflicts + 1 WHERE experiment_id = ? AND subject = ?"
+_INSERT_EVENT = (
+    "INSERT INTO ab_events (experiment_id, metric, subject, value, denominator, at, event_id) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+_UPSERT_ATTRIBUTE = (
+    "INSERT INTO ab_attributes (experiment_id, name, subject, number, label) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (experiment_id, name, subject) DO UPDATE SET number = excluded.number, label = excluded.label"
+)
+_NEW_VALUES = {
+    Aggregation.MEAN: "(ab_subjects.total + excluded.total) / (ab_subjects.n_events + excluded.n_events)",
+    Aggregation.SUM: "ab_subjects.total + excluded.total",
+    Aggregation.ANY: "{greatest}(ab_subjects.value, excluded.value)",
+    Aggregation.MAX: "{greatest}(ab_subjects.value, excluded.value)",
+    Aggregation.LAST: (
+        "CASE WHEN excluded.last_at >= ab_subjects.last_at THEN excluded.value ELSE ab_subjects.value END"
+    ),
+    Aggregation.FIRST: (
+        "CASE WHEN excluded.first_at < ab_subjects.first_at THEN excluded.value ELSE ab_subjects.value END"
+    ),
+}
+
+
+class Recording:
+    """Assignments, events and attributes; needs the machinery of `ABTestingFramework`."""
+
+    _database: Database
+    _configs: dict[int, tuple[str, ExperimentConfig]]
+    _lives: dict[str, tuple[tuple[Any, ...], Live]]
+
+    def assign(self, exp_id: str, user_id: str | int, *, store: bool = True) -> str | None:
+        """Return the variant of a subject; the first answer is stored and never changes.
+
+        Parameters
+        ----------
+        exp_id : str
+        user_id : str or int
+        store : bool
+            False computes without writing, for display.
+
+        Returns
+        -------
+        str or None
+            "baseline", "treatment" (or a treatment's own name); None when the subject takes no part (coverage,
+            namespace).
+
+        Raises
+        ------
+        StateError
+            If the test is not running and the subject was not assigned before.
+        """
+        subject = to_subject(user_id)
+        with self._database.read() as session:
+            live = self._find_live(session, exp_id)
+            stored = session.scalar(
+                sa.select(ABAssignmentRow.variant).where(
+                    ABAssignmentRow.experiment_id == live.row_id, ABAssignmentRow.subject == subject
+                )
+            )
+        if stored is not None:
+            return live.config.variants[stored]
+        if not store:
+            variant = live.variant_of(subject)
+            return None if variant < 0 else live.config.variants[variant]
+        with self._database.driver() as cursor:
+            live = self._lock_live(cursor, live.uid)
+            variant = self._assign_one(cursor, live, subject, None)[0]
+        return None if variant < 0 else live.config.variants[variant]
+
+    def assigner(self, exp_id: str) -> Assigner:
+        """Return the rule of the present phase as an object that needs no database, for serving.
+
+        Its answers are those `assign` gives to subjects without history; it knows nothing of stored
+        assignments, later phases or pauses, so record events with ``variant=`` when it served them.
+        """
+        with self._database.read() as session:
+            live = self._find_live(session, exp_id)
+        return Assigner(live)
+
+    def assign_many(self, exp_id: str, user_ids: Iterable[str | int], *, store: bool = True) -> np.ndarray:
+        """Return the variants of many subjects in one transaction.
+
+        Parameters
+        ----------
+        exp_id : str
+        user_ids : iterable of str or int, shape (n,)
+            A list, array or Series.
+        store : bool
+            False computes without reading or writing assignments: what a subject without history would get.
+
+        Returns
+        -------
+        array of shape (n,)
+            Names of variants; None where a subject takes no part.
+        """
+        subjects = to_subjects(user_ids)
+        with self._database.read() as session:
+            live = self._find_live(session, exp_id)
+        if not store:
+            return names_of(live, live.variants_of(subjects))
+        with self._database.driver() as cursor:
+            live = self._lock_live(cursor, live.uid)
+            variants = self._assign_all(cursor, live, subjects, None)
+        return names_of(live, variants)
+
+    def _assign_one(self, cursor: Any, live: Live, subject: str, claimed: int | None) -> tuple[int, int]:
+        """Return (variant, phase) of a subject in a write transaction, storing a new one; (-1, 0) if outside."""
+        sql = self._database.sql
+        where = (live.row_id, subject)
+        if live.status == "running":
+            variant = live.variant_of(subject) if claimed is None else claimed
+            if variant >= 0:
+                row = (live.row_id, subject, variant, live.phase, time.time_ns() // 1000)
+                cursor.execute(sql(_INSERT_ASSIGNMENT), row)
+                if cursor.rowcount == 1:
+                    return variant, live.phase
+        cursor.execute(sql("SELECT variant, phase FROM ab_assignments WHERE experiment_id = ? AND subject = ?"), where)
+        found = cursor.fetchone()
+        if found is None:
+            check_running(live)
+            return -1, 0
+        if claimed is not None and claimed != found[0]:
+            cursor.execute(sql(_COUNT_CONFLICT), where)
+        return int(found[0]), int(found[1])
+
+    def _assign_all(self, cursor: Any, live: Live, subjects: Sequence[str], claimed: np.ndarray | None) -> np.ndarray:
+        """Return stored variants of many subjects within a write transaction, shape (n,); -1 outside."""
+        sql = self._database.sql
+        if claimed is None:
+            variants = live.variants_of(subjects)
+        else:
+            missing = claimed < 0
+            variants = claimed.copy()
+            if missing.any():
+                computed = live.variants_of([subjects[index] for index in np.flatnonzero(missing).tolist()])
+                variants[missing] = computed
+        wanted: dict[str, int] = {}
+        for subject, variant in zip(subjects, variants.tolist(), strict=True):
+            wanted.setdefault(subject, variant)
+        new = 0
+        inside = [(subject, variant) for subject, variant in wanted.items() if variant >= 0]
+        if live.status == "running" and inside:
+            now = to_microseconds(to_utc())
+            # In key order: appends to the clustered table instead of splitting pages, and no deadlocks on PostgreSQL.
+            inside.sort()
+            rows = [(live.row_id, subject, variant, live.phase, now) for subject, variant in inside]
+            cursor.executemany(sql(_INSERT_ASSIGNMENT), rows)
+            new = cursor.rowcount
+        if new == len(wanted) and (claimed is None or len(wanted) == len(subjects)):
+            return variants
+        stored = self._stored_variants(cursor, live, list(wanted))
+        if live.status != "running" and any(variant >= 0 and subject not in stored for subject, variant in inside):
+            check_running(live)
+        if claimed is not None:
+            lost = [
+                (live.row_id, subject)
+                for subject, variant in zip(subjects, claimed.tolist(), strict=True)
+                if variant >= 0 and stored.get(subject, variant) != variant
+            ]
+            if lost:
+                cursor.executemany(sql(_COUNT_CONFLICT), lost)
+        return np.array([stored.get(subject, -1) for subject in subjects], dtype=np.int64)
+
+    def _stored_variants(self, cursor: Any, live: Live, subjects: list[str]) -> dict[str, int]:
+        result: dict[str, int] = {}
+        for start in range(0, len(subjects), CHUNK):
+            chunk = subjects[start : start + CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            statement = f"SELECT subject, variant FROM ab_assignments WHERE experiment_id = ? AND subject IN ({marks})"  # noqa: S608 - only marks
+            cursor.execute(self._database.sql(statement), (live.row_id, *chunk))
+            result.update(cursor.fetchall())
+        return result
+
+    # -- events --------------------------------------------------------------------------------------
+
+    def record_event(
+        self,
+        exp_id: str,
+        user_id: str | int,
+        value: float | tuple[float, float],
+        *,
+        metric: str | None = None,
+        at: datetime | str | None = None,
+        event_id: str | None = None,
+        variant: str | None = None,
+        denominator: float | None = None,
+    ) -> bool:
+        """Store one event; the subject is assigned if it was not yet.
+
+        Parameters
+        ----------
+        exp_id : str
+        user_id : str or int
+        value : float
+            A finite number (continuous), 0 or 1 (binary), a whole number of 0 or more (count), the numerator (ratio).
+        metric : str or None
+            The main metric by default.
+        at : datetime, text or None
+            When it happened; now by default.
+        event_id : str or None
+            A second event with this id in the same test is not stored: safe to repeat after a failure.
+        variant : str or None
+            What the subject really got, when it was assigned elsewhere.
+        denominator : float or None
+            Ratio metrics; ``value`` may also be the pair (numerator, denominator).
+
+        Returns
+        -------
+        bool
+            True if the event is new; False if its id was known, or the subject takes no part in the test.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the value does not fit the metric; nothing is stored.
+        StateError
+            If the test is not running.
+
+        Notes
+        -----
+        Survives the death of the process; see `db.Database.write` for power cuts.
+        """
+        subject = to_subject(user_id)
+        instant = time.time_ns() // 1000 if at is None else to_microseconds(to_utc(at))
+        key = None if event_id is None else check_key(event_id, "event_id")
+        row_id = self._known_id(exp_id)
+        with self._database.driver() as cursor:
+            live = self._lock_live(cursor, exp_id, row_id)
+            check_running(live)
+            index = live.config.metric_index(metric)
+            chosen = live.config.metrics[index]
+            number, below = to_event_value(chosen, value, denominator)
+            claimed = None if variant is None else live.config.variant_index(variant)
+            found, phase = self._assign_one(cursor, live, subject, claimed)
+            if found < 0:
+                return False
+            sql = self._database.sql
+            cursor.execute(sql(_INSERT_EVENT), (live.row_id, index, subject, number, below, instant, key))
+            if cursor.rowcount != 1:
+                return False
+            upsert = _upsert_subject(self._database.dialect, chosen.aggregation)
+            cursor.execute(
+                sql(upsert), (live.row_id, index, subject, found, phase, 1, number, below, number, instant, instant)
+            )
+        return True
+
+    def record_events(self, exp_id: str, rows: Any) -> int:
+        """Store many events, all or none.
+
+        Parameters
+        ----------
+        exp_id : str
+        rows : DataFrame, or iterable of mappings or (user_id, value) pairs
+            Columns or keys ``user_id`` and ``value``, and optionally ``metric``, ``at``, ``event_id``, ``variant``,
+            ``denominator``, as in `record_event`.
+
+        Returns
+        -------
+        int
+            How many were new.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If one row is wrong, naming it; nothing is stored then.
+        """
+        table = to_columns(rows)
+        n = len(table["user_id"])
+        if n == 0:
+            with self._database.read() as session:
+                self._find_live(session, exp_id)
+            return 0
+        subjects = to_subjects(table["user_id"])
+        row_id = self._known_id(exp_id)
+        with self._database.read() as session:
+            config = self._find_live(session, exp_id).config
+        metrics = to_metric_indices(config, table.get("metric"), n)
+        numbers, below = to_event_values(config, metrics, table["value"], table.get("denominator"))
+        instants = to_instants(table.get("at"), n)
+        keys = to_event_ids(table.get("event_id"), n)
+        claimed = to_variant_indices(config, table.get("variant"), n)
+        with self._database.driver() as cursor:
+            live = self._lock_live(cursor, exp_id, row_id, exclusive=True)
+            check_running(live)
+            variants = self._assign_all(cursor, live, subjects, claimed)
+            kept = np.flatnonzero(variants >= 0)
+            if keys is not None:
+                kept = self._unknown_events(cursor, live, kept, keys)
+            if kept.size == 0:
+                return 0
+            sql = self._database.sql
+            order = kept.tolist()
+            metric_list, number_list, below_list = metrics.tolist(), numbers.tolist(), below.tolist()
+            at_list = instants.tolist()
+            row = live.row_id
+            cursor.executemany(
+                sql(_INSERT_EVENT),
+                [
+                    (
+                        row,
+                        metric_list[i],
+                        subjects[i],
+                        number_list[i],
+                        below_list[i],
+                        at_list[i],
+                        keys[i] if keys else None,
+                    )
+                    for i in order
+                ],
+            )
+            merged = merge_events(config, order, metric_list, subjects, number_list, below_list, at_list)
+            phases = None
+            if live.phase > 1:
+                phases = self._stored_phases(cursor, live, sorted({subjects[i] for i in order}))
+            variant_of = dict(zip(subjects, variants.tolist(), strict=True))
+            for index, by_subject in merged.items():
+                upsert = _upsert_subject(self._database.dialect, config.metrics[index].aggregation)
+                cursor.executemany(
+                    sql(upsert),
+                    [
+                        (
+                            row,
+                            index,
+                            subject,
+                            variant_of[subject],
+                            live.phase if phases is None else phases[subject],
+                            *sums,
+                        )
+                        for subject, sums in sorted(by_subject.items())
+                    ],
+                )
+        return len(order)
+
+    def _unknown_events(self, cursor: Any, live: Live, kept: np.ndarray, keys: list[str | None]) -> np.ndarray:
+        """Keep the first event of every id that is not stored yet."""
+        first: dict[str, int] = {}
+        for index in kept.tolist():
+            key = keys[index]
+            if key is not None:
+                first.setdefault(key, index)
+        names = list(first)
+        for start in range(0, len(names), CHUNK):
+            chunk = names[start : start + CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            statement = f"SELECT event_id FROM ab_events WHERE experiment_id = ? AND event_id IN ({marks})"  # noqa: S608 - only marks
+            cursor.execute(self._database.sql(statement), (live.row_id, *chunk))
+            for (known,) in cursor.fetchall():
+                first.pop(known)
+        wanted = set(first.values())
+        return np.array([i for i in kept.tolist() if keys[i] is None or i in wanted], dtype=np.int64)
+
+    def _stored_phases(self, cursor: Any, live: Live, subjects: list[str]) -> dict[str, int]:
+        result: dict[str, int] = {}
+        for start in range(0, len(subjects), CHUNK):
+            chunk = subjects[start : start + CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            statement = f"SELECT subject, phase FROM ab_assignments WHERE experiment_id = ? AND subject IN ({marks})"  # noqa: S608 - only marks
+            cursor.execute(self._database.sql(statement), (live.row_id, *chunk))
+            result.update(cursor.fetchall())
+        return result
+
+    def record_attributes(self, exp_id: str, rows: Any) -> int:
+        """Store what is known of subjects from before the test: numbers as covariates, text as segments.
+
+        Parameters
+        ----------
+        exp_id : str
+        rows : DataFrame or iterable of mappings
+            ``user_id`` and any other columns; a missing value (None, NaN) is left out. A second value replaces the
+            first.
+
+        Returns
+        -------
+        int
+            Number of values stored.
+        """
+        table = to_columns(rows, required=("user_id",), optional=None)
+        subjects = to_subjects(table.pop("user_id"))
+        records: list[tuple[str, str, float | None, str | None]] = []
+        for name, column in table.items():
+            check_key(name, "attribute")
+            for position, (subject, value) in enumerate(zip(subjects, column, strict=True)):
+                if value is None or (isinstance(value, float) and math.isnan(value)):
+                    continue
+                if isinstance(value, str):
+                    records.append((name, subject, None, check_key(value, f"{name} of row {position}")))
+                elif isinstance(value, bool | np.bool_):
+                    records.append((name, subject, None, "yes" if value else "no"))
+                else:
+                    records.append((name, subject, to_float(value, f"{name} of row {position}"), None))
+        with self._database.driver() as cursor:
+            live = self._lock_live(cursor, exp_id, self._known_id(exp_id))
+            rows_sorted = sorted({(name, subject): rest for name, subject, *rest in records}.items())
+            cursor.executemany(
+                self._database.sql(_UPSERT_ATTRIBUTE),
+                [(live.row_id, name, subject, *rest) for (name, subject), rest in rows_sorted],
+            )
+        return len(rows_sorted)
+
+    def list_attributes(self, exp_id: str) -> dict[str, str]:
+        """Return the names of the recorded attributes, and what each can be used as.
+
+        Parameters
+        ----------
+        exp_id : str
+
+        Returns
+        -------
+        dict of str to {"segment", "covariate"}
+            Text is for segments, numbers are covariates; judged by the attribute's first subject.
+        """
+        found: dict[str, str] = {}
+        with self._database.read() as session:
+            live = self._find_live(session, exp_id)
+            row = ABAttributeRow
+            query = sa.select(row.name, row.label.is_not(None)).where(row.experiment_id == live.row_id)
+            query = query.order_by(row.name, row.subject).limit(1)
+            name = ""
+            # One seek a name: reading the distinct names of a million subjects would be a pass over all of them.
+            while (first := session.execute(query.where(row.name > name)).first()) is not None:
+                name = str(first[0])
+                found[name] = "segment" if first[1] else "covariate"
+        return found
+
+    # -- reading the experiment ----------------------------------------------------------------------
+
+    def _known_id(self, exp_id: str) -> int | None:
+        known = self._lives.get(exp_id)
+        return None if known is None else known[1].row_id
+
+    def _find_live(self, session: Session, exp_id: str) -> Live:
+        return self._to_live(session, find_experiment(session, exp_id))
+
+    def _to_live(self, session: Session, row: ABExperimentRow) -> Live:
+        phase = session.get_one(ABPhaseRow, (row.id, row.phase))
+        return self._make_live(
+            (
+                row.id,
+                row.uid,
+                row.status,
+                row.salt,
+                row.phase,
+                row.namespace,
+                row.namespace_start,
+                row.namespace_share,
+            ),
+            row.config,
+            phase.shares,
+            phase.coverage,
+        )
+
+    def _make_live(self, columns: tuple[Any, ...], config: Any, shares: Mapping[str, float], coverage: float) -> Live:
+        row_id, uid, status, salt, phase, namespace, start, share = columns
+        known = self._configs.get(row_id)
+        if known is None or known[0] != uid:
+            known = self._configs[row_id] = (uid, ExperimentConfig.from_dict(config))
+        design = known[1]
+        return Live(
+            row_id=row_id,
+            uid=uid,
+            status=status,
+            config=design,
+            salt=salt,
+            phase=phase,
+            shares=tuple(float(shares[name]) for name in design.variants),
+            coverage=coverage,
+            namespace=namespace,
+            namespace_start=start,
+            namespace_share=share,
+        )
+
+    def _lock_live(self, cursor: Any, exp_id: str, row_id: int | None = None, *, exclusive: bool = False) -> Live:
+        """Read the experiment within a write transaction; on PostgreSQL its row is locked against changes."""
+        lock = ""
+        if self._database.dialect == "postgresql":
+            lock = " FOR UPDATE OF e" if exclusive else " FOR SHARE OF e"
+        statement = _READ_LIVE + ("e.uid = ?" if row_id is None else "e.id = ?") + lock
+        cursor.execute(self._database.sql(statement), (exp_id if row_id is None else row_id,))
+        found = cursor.fetchone()
+        if found is None or found[1] != exp_id:
+            raise NotFoundError(f"no experiment with the id {exp_id!r}; create it with create_experiment()")
+        found = tuple(found)
+        known = self._lives.get(exp_id)
+        if known is not None and known[0] == found:  # nothing of status, phase, split or namespace changed
+            return known[1]
+        *columns, shares, coverage = found
+        design = None
+        if columns[0] not in self._configs:
+            cursor.execute(self._database.sql("SELECT config FROM ab_experiments WHERE id = ?"), (columns[0],))
+            design = decode_json(cursor.fetchone()[0])
+        live = self._make_live(tuple(columns), design, decode_json(shares), coverage)
+        self._lives[exp_id] = (found, live)
+        return live
+
+
+@lru_cache(maxsize=64)
+def _upsert_subject(dialect: str, aggregation: Aggregation) -> str:
+    least, greatest = ("MIN", "MAX") if dialect == "sqlite" else ("LEAST", "GREATEST")
+    value = _NEW_VALUES[aggregation].format(greatest=greatest)
+    return (
+        # only column names and functions of our own are put in; every value is a parameter
+        "INSERT INTO ab_subjects (experiment_id, metric, subject, variant, phase, n_events, total, denominator, "  # noqa: S608
+        "value, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (experiment_id, metric, subject) DO UPDATE SET "
+        "n_events = ab_subjects.n_events + excluded.n_events, "
+        "total = ab_subjects.total + excluded.total, denominator = ab_subjects.denominator + excluded.denominator, "
+        f"value = {value}, first_at = {least}(ab_subjects.first_at, excluded.first_at), "
+        f"last_at = {greatest}(ab_subjects.last_at, excluded.last_at)"
+    )

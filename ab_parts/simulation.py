@@ -1,0 +1,145 @@
+"""Run a design many times on invented data, with the code that judges real tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ab_parts.analysis import analyze_data
+from ab_parts.design import ExperimentConfig
+from ab_parts.metrics import MetricType
+from ab_parts.results import Look, SimulationResult
+from ab_parts.summaries import data_from_values
+from values import InvalidValueError
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    config: ExperimentConfig,
+    *,
+    effect: float = 0.0,
+    n_simulations: int = 1000,
+    n_per_variant: int | None = None,
+    n_looks: int = 5,
+    baseline_value: float | None = None,
+    baseline_sd: float | None = None,
+    stop_for_futility: bool = False,
+    seed: int | None = None,
+    progress: bool = False,
+) -> SimulationResult:
+    """Run a design many times on invented data, with the code that judges real tests.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    effect : float
+        Injected absolute effect of the first treatment; 0 for an A/A test.
+    n_simulations : int
+    n_per_variant : int or None
+        Subjects of either variant at the end; what the design needs by default.
+    n_looks : int
+        Equally spaced looks, the last at the end.
+    baseline_value, baseline_sd : float or None
+        Of the invented data; the design's, or 0.5 / 5 / 0 and 1, by default.
+    stop_for_futility : bool
+        Whether a futile look ends the test; the rule is non-binding.
+    seed : int or None
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    SimulationResult
+    """
+    if n_simulations < 1 or n_looks < 1:
+        raise InvalidValueError(f"n_simulations and n_looks must be 1 or more, got {n_simulations} and {n_looks}")
+    plan = replace(config, secondary_metrics=(), guardrails=())  # only the main metric is invented
+    if plan.treatments is not None:
+        plan = replace(plan, treatments=None, traffic_split=0.5)
+    rng = np.random.default_rng(seed)
+    n = plan.needed_sample_size if n_per_variant is None else int(n_per_variant)
+    draw = _drawer(plan, effect, baseline_value, baseline_sd, rng)
+    edges = [max(2, round(n * (look + 1) / n_looks)) for look in range(n_looks)]
+    outcomes: dict[str, int] = {}
+    significant = success = harm = futile = early = covered = intervals = 0
+    subjects, estimates = 0, []
+    rounds: Any = range(n_simulations)
+    if progress:
+        from tqdm.auto import tqdm
+
+        rounds = tqdm(rounds, desc="simulated tests")
+    for _ in rounds:
+        arms = [draw(index, n) for index in (0, 1)]
+        looks: list[Look] = []
+        analysis = None
+        for number, edge in enumerate(edges):
+            data = data_from_values(plan, [arm[:edge] for arm in arms])
+            last = number == n_looks - 1
+            analysis, new = analyze_data(
+                plan, [data], assigned={1: [edge, edge]}, shares={1: None}, looks=looks, running=not last
+            )
+            looks += new
+            code = analysis.stopping.decision
+            if code in ("stop_success", "stop_harm") or (stop_for_futility and code == "stop_futile"):
+                early += not last
+                break
+        assert analysis is not None
+        outcomes[analysis.decision] = outcomes.get(analysis.decision, 0) + 1
+        significant += analysis.is_significant
+        success += analysis.stopping.decision == "stop_success" or analysis.decision == "ship"
+        harm += analysis.is_significant and analysis.decision == "keep_baseline"
+        futile += analysis.stopping.futile
+        subjects += edge
+        if analysis.effect is not None:
+            estimates.append(analysis.effect)
+        always = plan.stopping == "always_valid"
+        low = analysis.sequential_ci_lower if always else analysis.ci_lower
+        high = analysis.sequential_ci_upper if always else analysis.ci_upper
+        if low is not None or high is not None:
+            intervals += 1
+            covered += (low is None or low <= effect) and (high is None or effect <= high)
+    return SimulationResult(
+        n_simulations=n_simulations,
+        effect=effect,
+        significant_rate=significant / n_simulations,
+        success_rate=success / n_simulations,
+        harm_rate=harm / n_simulations,
+        futile_rate=futile / n_simulations,
+        coverage=covered / intervals if intervals else None,
+        mean_subjects=subjects / n_simulations,
+        stopped_early_rate=early / n_simulations,
+        n_per_variant=n,
+        n_looks=n_looks,
+        decisions={name: count / n_simulations for name, count in sorted(outcomes.items())},
+        estimates=estimates,
+    )
+
+
+def _drawer(
+    config: ExperimentConfig, effect: float, value: float | None, sd: float | None, rng: np.random.Generator
+) -> Any:
+    """Return a function (variant, n) -> values of the main metric."""
+    kind = config.metric_type
+    default = {MetricType.BINARY: 0.5, MetricType.COUNT: 5.0, MetricType.CONTINUOUS: 0.0, MetricType.RATIO: 0.5}[kind]  # type: ignore[index]
+    centre = value if value is not None else config.baseline_value if config.baseline_value is not None else default
+    spread = sd if sd is not None else config.baseline_sd if config.baseline_sd is not None else 1.0
+    if kind is MetricType.BINARY and not (0.0 <= centre <= 1.0 and 0.0 <= centre + effect <= 1.0):
+        raise InvalidValueError(f"rates {centre!r} and {centre + effect!r} must lie in [0, 1]")
+    if kind is MetricType.COUNT and not (centre >= 0.0 and centre + effect >= 0.0):
+        raise InvalidValueError(f"means {centre!r} and {centre + effect!r} must be 0 or more")
+
+    def draw(variant: int, n: int) -> Any:
+        mean = centre + effect * variant
+        if kind is MetricType.BINARY:
+            return (rng.random(n) < mean).astype(np.float64)
+        if kind is MetricType.COUNT:
+            return rng.poisson(mean, n).astype(np.float64)
+        if kind is MetricType.RATIO:
+            below = 1.0 + rng.poisson(4.0, n)
+            return np.column_stack([mean * below + rng.normal(0.0, spread, n), below])
+        return rng.normal(mean, spread, n)
+
+    return draw

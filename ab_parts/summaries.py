@@ -1,0 +1,244 @@
+"""Sufficient statistics of one metric, wherever they come from: a database, arrays, a DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ab_parts.design import ExperimentConfig
+from ab_parts.metrics import Metric, MetricType
+from stats.comparison import Comparison, compare_counts, compare_means, compare_proportions, tally_statistics
+from stats.decision import format_number
+from stats.means import cuped
+from stats.moments import JointStatistics, MeanStatistics, as_values
+from stats.ranks import Tallies
+from stats.ratios import ratio_statistics
+from values import InvalidValueError
+
+__all__ = ["MetricData", "data_from_values"]
+
+FEW_PER_SIDE = 2
+
+
+@dataclass(slots=True)
+class MetricData:
+    """Sufficient statistics of one metric by (phase, variant); which of the tables is filled depends on the metric.
+
+    Attributes
+    ----------
+    metric : Metric
+    n_variants : int
+    means, rates, joint : dict
+        Continuous; binary as (successes, n); ratio or covariate.
+    tallies : dict
+        Counts by phase: (values, frequencies of shape (n_variants, n_distinct)).
+    cap : float or None
+    n_covariates : int
+    """
+
+    metric: Metric
+    n_variants: int
+    means: dict[tuple[int, int], MeanStatistics] = field(default_factory=dict)
+    rates: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    joint: dict[tuple[int, int], JointStatistics] = field(default_factory=dict)
+    tallies: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    cap: float | None = None
+    n_covariates: int = 0
+
+    @classmethod
+    def from_tally_rows(cls, metric: Metric, n_variants: int, rows: Sequence[Any]) -> MetricData:
+        """Build from rows (phase, variant, value, count)."""
+        data = cls(metric, n_variants)
+        by_phase: dict[int, list[tuple[int, float, int]]] = {}
+        for phase, variant, value, count in rows:
+            by_phase.setdefault(int(phase), []).append((int(variant), float(value), int(count)))
+        for phase, cells in by_phase.items():
+            values, places = np.unique(np.array([value for _, value, _ in cells]), return_inverse=True)
+            frequencies = np.zeros((n_variants, values.size), dtype=np.int64)
+            np.add.at(
+                frequencies,
+                (np.array([variant for variant, *_ in cells]), places),
+                np.array([cell[2] for cell in cells]),
+            )
+            data.tallies[phase] = (values, frequencies)
+        return data
+
+    @property
+    def phases(self) -> list[int]:
+        """Phases with data, in order."""
+        found = {phase for table in (self.means, self.rates, self.joint) for phase, _ in table}
+        return sorted(found | set(self.tallies))
+
+    def n_of(self, variant: int) -> int:
+        """Return the subjects of a variant over all phases."""
+        total = sum(arm.n for (_, index), arm in self.means.items() if index == variant)
+        total += sum(arm[1] for (_, index), arm in self.rates.items() if index == variant)
+        total += sum(arm.n for (_, index), arm in self.joint.items() if index == variant)
+        return total + sum(int(frequencies[variant].sum()) for _, frequencies in self.tallies.values())
+
+    def n_by_phase(self, phase: int) -> list[int]:
+        """Return the subjects of every variant in one phase."""
+        if phase in self.tallies:
+            return [int(row.sum()) for row in self.tallies[phase][1]]
+        result = []
+        for variant in range(self.n_variants):
+            key = (phase, variant)
+            rate = self.rates.get(key)
+            arm = self.means.get(key) or self.joint.get(key)
+            result.append(rate[1] if rate else arm.n if arm else 0)
+        return result
+
+    def mean_pairs(self, variant: int) -> tuple[list[tuple[MeanStatistics, MeanStatistics]], float | None]:
+        """Return (baseline, treatment) per phase as means, and the variance reduction by the covariate."""
+        phases = self.phases or [1]
+        empty = MeanStatistics(n=0, mean=0.0, deviations=0.0)
+        if self.tallies:
+            pairs = []
+            for phase in phases:
+                values, frequencies = self.tallies[phase]
+                pairs.append(tally_statistics(Tallies(values, frequencies[0], frequencies[variant])))
+            return pairs, None
+        if self.rates:
+            return [(_rate(self.rates.get((p, 0))), _rate(self.rates.get((p, variant)))) for p in phases], None
+        if not self.joint:
+            return [(self.means.get((p, 0), empty), self.means.get((p, variant), empty)) for p in phases], None
+        if self.metric.metric_type is MetricType.RATIO:
+            arms = {key: ratio_statistics(arm) for key, arm in self.joint.items() if arm.n and arm.x_mean != 0.0}
+            return [(arms.get((p, 0), empty), arms.get((p, variant), empty)) for p in phases], None
+        nothing = JointStatistics(n=0, x_mean=0.0, y_mean=0.0, x_deviations=0.0, y_deviations=0.0, xy_deviations=0.0)
+        pairs, before, after = [], 0.0, 0.0
+        for phase in phases:
+            # theta and the covariate's mean over all variants, so that every treatment is adjusted alike
+            everyone = [self.joint.get((phase, index), nothing) for index in range(self.n_variants)]
+            if sum(arm.n for arm in everyone) < FEW_PER_SIDE:
+                pairs.append((everyone[0].y, everyone[variant].y))
+                continue
+            adjusted = cuped(everyone).arms
+            pairs.append((adjusted[0], adjusted[variant]))
+            before += sum(everyone[index].y_deviations for index in (0, variant))
+            after += sum(adjusted[index].deviations for index in (0, variant))
+        return pairs, 1.0 - after / before if before > 0.0 else None
+
+    def compare(self, variant: int, alpha: float, alternative: str) -> tuple[Comparison, float | None]:
+        """Return the comparison of a treatment with the baseline, and the variance reduction."""
+        kind = self.metric.metric_type
+        if kind is MetricType.BINARY:
+            strata = [
+                (self.rates.get((p, 0), (0, 0)), self.rates.get((p, variant), (0, 0))) for p in self.phases or [1]
+            ]
+            return compare_proportions(strata, alpha=alpha, alternative=alternative), None
+        if kind is MetricType.COUNT:
+            counted = [
+                Tallies(values, frequencies[0], frequencies[variant])
+                for values, frequencies in (self.tallies[phase] for phase in self.phases)
+            ]
+            nothing = Tallies(np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+            return compare_counts(counted or [nothing], alpha=alpha, alternative=alternative), None
+        pairs, reduction = self.mean_pairs(variant)
+        label = "Welch's t-test"
+        if kind is MetricType.RATIO:
+            label = "delta method for a ratio of sums, Welch's t-test"
+        elif reduction is not None:
+            label = "Welch's t-test with a covariate (CUPED)"
+        if self.cap is not None:
+            label += f", values capped at {format_number(self.cap)}"
+        result = compare_means(
+            pairs, alpha=alpha, alternative=alternative, label=label, with_effect_size=kind is not MetricType.RATIO
+        )
+        if kind is MetricType.RATIO and result.p_value is None:
+            result = self._explain_denominators(result, variant)
+        return result, reduction
+
+    def _explain_denominators(self, result: Comparison, variant: int) -> Comparison:
+        """Say that denominators add up to zero, where that and not a lack of subjects is what is missing."""
+        empty = []
+        for name, index in (("the baseline", 0), ("the treatment", variant)):
+            arms = [arm for (_, which), arm in self.joint.items() if which == index and arm.n]
+            if arms and all(arm.x_mean == 0.0 for arm in arms):
+                empty.append(name)
+        if not empty:
+            return result
+        reason = f"the denominators of {' and '.join(empty)} add up to zero, so there is no ratio to compare"
+        return replace(
+            result,
+            n_baseline=self.n_of(0),
+            n_treatment=self.n_of(variant),
+            reason=reason,
+            relative_reason=reason,
+        )
+
+
+def _rate(arm: tuple[int, int] | None) -> MeanStatistics:
+    x, n = arm or (0, 0)
+    return MeanStatistics(n=n, mean=x / n if n else 0.0, deviations=x * (n - x) / n if n else 0.0)
+
+
+def data_from_values(config: ExperimentConfig, arms: Sequence[Any]) -> MetricData:
+    """Summarise arrays of values, one per variant, for the main metric.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    arms : sequence of array
+        Shape (n,) each; (n, 2) with numerator and denominator for ratios.
+
+    Returns
+    -------
+    MetricData
+
+    Raises
+    ------
+    ValueError
+        If a value does not fit the metric.
+    """
+    metric = config.metrics[0]
+    data = MetricData(metric, len(config.variants))
+    if len(arms) != len(config.variants):
+        raise InvalidValueError(f"{len(config.variants)} variants need as many arrays, got {len(arms)}")
+    if metric.metric_type is MetricType.RATIO:
+        for index, arm in enumerate(arms):
+            pairs = np.asarray(arm, dtype=np.float64)
+            if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all():
+                raise InvalidValueError(f"{config.variants[index]}: ratio values must be finite, of shape (n, 2)")
+            data.joint[1, index] = JointStatistics.from_values(pairs[:, 1], pairs[:, 0])
+        return data
+    values = []
+    for name, arm in zip(config.variants, arms, strict=True):
+        array = np.asarray(arm)
+        numbers = as_values(array, f"values of {name}")
+        if array.dtype.kind == "b" and metric.metric_type is not MetricType.BINARY:
+            raise InvalidValueError(f"values of {name} are booleans; use metric_type 'binary'")
+        if not metric.all_valid(numbers):
+            wrong = next(number for number in numbers.tolist() if not metric.all_valid(np.array([number])))
+            metric.to_number(wrong)
+        values.append((array, numbers))
+    if metric.metric_type is MetricType.BINARY:
+        for index, (_, numbers) in enumerate(values):
+            data.rates[1, index] = (round(float(numbers.sum())), int(numbers.size))
+    elif metric.metric_type is MetricType.COUNT:
+        pooled = np.concatenate([numbers for _, numbers in values])
+        if pooled.size:
+            high = int(pooled.max())
+            if high <= 4 * pooled.size + 1024:
+                rows = [np.bincount(numbers.astype(np.int64), minlength=high + 1) for _, numbers in values]
+                frequencies = np.array(rows, dtype=np.int64)
+                kept = np.flatnonzero(frequencies.sum(axis=0))
+                data.tallies[1] = (kept.astype(np.float64), frequencies[:, kept])
+            else:
+                distinct = np.unique(pooled)
+                rows = [
+                    np.bincount(np.searchsorted(distinct, numbers), minlength=distinct.size) for _, numbers in values
+                ]
+                data.tallies[1] = (distinct, np.array(rows, dtype=np.int64))
+    else:
+        numbers_only = [numbers for _, numbers in values]
+        if config.winsorize_quantile is not None and any(len(numbers) for numbers in numbers_only):
+            from stats.moments import winsorize
+
+            numbers_only, data.cap = winsorize(numbers_only, config.winsorize_quantile)
+        for index, numbers in enumerate(numbers_only):
+            data.means[1, index] = MeanStatistics.from_values(numbers)
+    return data

@@ -1,0 +1,335 @@
+"""What the sections of one A/B test draw: results, segments, the course over time, distributions, the design."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from dashboard import components as ui
+from dashboard import formats
+from dashboard.ab_testing_tab import OUTCOME_TEXT, TAB, TestView, p_text, points_text, results_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ab_testing import Experiment, ExperimentAnalysis, Metric, SampleSizePlan
+
+__all__ = [
+    "chosen_segment",
+    "design_facts",
+    "draw_design",
+    "draw_distribution",
+    "draw_over_time",
+    "draw_results",
+    "draw_segments",
+    "guardrail_sentences",
+    "looks_frame",
+    "phases_frame",
+    "plan_of_design",
+    "segment_analysis",
+]
+
+SCALES = ("Lift", "Difference")
+MAX_SEGMENTS = 30  # of one attribute; the largest
+
+
+def draw_results(app: ui.App, view: TestView) -> None:
+    """Draw the table of comparisons, what the guardrails say, and the forest plot."""
+    _draw_comparisons(view.results, key=f"{TAB}.results", alt="Results by metric and treatment")
+    for icon, color, sentence in guardrail_sentences(view.analysis):
+        st.markdown(f":{color}[:material/{icon}:] {formats.markdown(sentence)}")
+    scale = st.segmented_control(
+        "Scale", SCALES, required=True, **ui.in_url(f"{TAB}.scale", default=SCALES[0], options=SCALES)
+    )
+    from charts.ab_testing import plot_forest
+
+    ui.chart(app, plot_forest(view.analysis, relative=scale == "Lift"), key=f"{TAB}.forest.{scale}")
+
+
+def guardrail_sentences(analysis: ExperimentAnalysis) -> list[tuple[str, str, str]]:
+    """Return what every guardrail says, as (icon, colour, sentence); the sentence alone tells it."""
+    looks = {"safe": ("verified_user", "green"), "worse": ("gpp_bad", "red"), "open": ("gpp_maybe", "orange")}
+    words = {
+        "safe": "is not worse",
+        "worse": "is worse than the baseline",
+        "open": "is not shown to be safe yet",
+    }
+    found = []
+    for item in analysis.comparisons:
+        if item.guardrail_status in looks:
+            icon, color = looks[item.guardrail_status]
+            margin = f" (test of the margin, p = {p_text(item.p_non_inferiority)})" if item.p_non_inferiority else ""
+            sentence = f"Guardrail {item.metric}: {item.variant} {words[item.guardrail_status]}{margin}."
+            found.append((icon, color, sentence))
+    return found
+
+
+def _draw_comparisons(results: pd.DataFrame, *, key: str, alt: str) -> None:
+    left = {"Metric", "Role", "Variant", "Test", "Notes"}
+    one_look = "Right for one planned look; the verdict uses an interval that stays right over all looks"
+    config: dict[str, Any] = {
+        name: st.column_config.TextColumn(alignment="right", help=one_look if "interval" in name else None)
+        for name in results.columns
+        if name not in left
+    }
+    config |= {
+        "Metric": st.column_config.TextColumn(width="small"),
+        "n": st.column_config.TextColumn(help="Subjects of baseline / treatment", alignment="right"),
+        "Chance to be better": st.column_config.TextColumn(
+            help="Bayesian, with flat priors; beside the verdict", alignment="right"
+        ),
+        "Notes": st.column_config.TextColumn(width="large"),
+    }
+    st.dataframe(results, hide_index=True, key=key, column_config=config, alt=alt)
+
+
+# -- segments ----------------------------------------------------------------------------------------
+
+
+def chosen_segment(attributes: Mapping[str, str]) -> str | None:
+    """Return the attribute that the address names, else the first one that can be a segment."""
+    segments = [name for name, use in attributes.items() if use == "segment"]
+    named = (ui.selected(f"{TAB}.segment") or [""])[-1]
+    return named if named in segments else next(iter(segments), None)
+
+
+def draw_segments(app: ui.App, view: TestView, attributes: Mapping[str, str]) -> None:
+    """Draw the main metric by the values of an attribute: table and forest plot, the whole test on top."""
+    segments = [name for name, use in attributes.items() if use == "segment"]
+    if not segments:
+        ui.note(
+            "No segment is known yet. Upload attributes (a column user_id and, for example, country) with "
+            "“Upload events” above: text becomes segments."
+        )
+        return
+    st.selectbox(
+        "Segments by", segments, width=260, **ui.in_url(f"{TAB}.segment", default=segments[0], options=segments)
+    )
+    ui.note(
+        "Exploratory: among many segments one differs by chance. The verdict comes from all subjects together; "
+        "p is adjusted for the number of segments."
+    )
+    shown, n_hidden = segment_analysis(view.analysis)
+    if n_hidden:
+        ui.note(f"The {MAX_SEGMENTS} largest segments of {MAX_SEGMENTS + n_hidden:,} are shown.")
+    rows = [*shown.comparisons, *shown.segments]
+    _draw_comparisons(results_frame(rows, shown), key=f"{TAB}.segments", alt="Results by segment")
+    scale = st.segmented_control(
+        "Scale", SCALES, required=True, **ui.in_url(f"{TAB}.scale", default=SCALES[0], options=SCALES)
+    )
+    from charts.ab_testing import plot_forest
+
+    ui.chart(app, plot_forest(shown, relative=scale == "Lift"), key=f"{TAB}.segment_forest.{scale}")
+
+
+def segment_analysis(analysis: ExperimentAnalysis) -> tuple[ExperimentAnalysis, int]:
+    """Return the analysis with the main metric and its largest segments alone, and how many were left out."""
+    main = [item for item in analysis.comparisons if item.role == "main"]
+    sizes: dict[str, int] = {}
+    for item in analysis.segments:
+        name = item.segment or ""
+        sizes[name] = max(sizes.get(name, 0), item.n_baseline + item.n_treatment)
+    kept = set(sorted(sizes, key=lambda name: -sizes[name])[:MAX_SEGMENTS])
+    segments = [item for item in analysis.segments if (item.segment or "") in kept]
+    return replace(analysis, comparisons=main, segments=segments), len(sizes) - len(kept)
+
+
+# -- over time, distribution -------------------------------------------------------------------------
+
+
+def draw_over_time(app: ui.App, test: Experiment, analysis: ExperimentAnalysis) -> None:
+    """Draw the effect by day with its confidence sequence, and the looks against the stopping boundary."""
+    metrics = [metric.name for metric in test.config.metrics]
+    treatments = list(test.config.variants[1:])
+    metric, variant = metrics[0], treatments[0]
+    if len(metrics) > 1 or len(treatments) > 1:
+        with st.container(horizontal=True, gap="small"):
+            if len(metrics) > 1:
+                metric = st.selectbox(
+                    "Metric", metrics, width=260, **ui.in_url(f"{TAB}.metric", default=metric, options=metrics)
+                )
+            if len(treatments) > 1:
+                variant = st.selectbox(
+                    "Treatment", treatments, width=260,
+                    **ui.in_url(f"{TAB}.variant", default=variant, options=treatments),
+                )  # fmt: skip
+    points = app.testing.daily_series(test.exp_id, metric=metric, variant=variant)
+    from charts.ab_testing import plot_cumulative_effect, plot_looks
+
+    ui.chart(app, plot_cumulative_effect(points, metric=metric), key=f"{TAB}.cumulative")
+    ui.note(
+        "The band is a confidence sequence: it may be read every day. The dotted line is the interval of one planned "
+        "look; stopping when it leaves zero would promise far fewer false alarms than it keeps."
+    )
+    ui.chart(app, plot_looks(replace(analysis, variant=variant)), key=f"{TAB}.looks_chart")
+    frame = looks_frame(analysis)
+    if len(frame):
+        st.markdown(f"**{formats.plural(len(frame), 'look')}**, the newest first")
+        st.dataframe(
+            frame, hide_index=True, key=f"{TAB}.looks", alt="Stored looks",
+            column_config={
+                "Time (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
+                "Information": st.column_config.NumberColumn(format="%.1f %%", help="Share of the plan"),
+                "z": st.column_config.NumberColumn(format="%+.2f"),
+                "Boundary": st.column_config.NumberColumn(format="%.2f", help="What |z| needed at this look"),
+                "Subjects": st.column_config.NumberColumn(format="localized"),
+            },
+        )  # fmt: skip
+
+
+def looks_frame(analysis: ExperimentAnalysis) -> pd.DataFrame:
+    """Return a row a stored look, the newest first."""
+    import pandas as pd
+
+    looks = [*analysis.looks][::-1]
+    return pd.DataFrame(
+        {
+            "Look": [look.number for look in looks],
+            "Time (UTC)": pd.to_datetime([look.at for look in looks], utc=True),
+            "Treatment": [look.variant for look in looks],
+            "Subjects": [look.n_baseline + look.n_treatment for look in looks],
+            "Information": pd.Series(
+                [None if look.information_fraction is None else 100 * look.information_fraction for look in looks],
+                dtype="float64",
+            ),
+            "z": pd.Series([look.z for look in looks], dtype="float64"),
+            "Boundary": pd.Series([look.boundary for look in looks], dtype="float64"),
+            "p": [p_text(look.p_value) for look in looks],
+            "Outcome": [OUTCOME_TEXT.get(look.outcome, look.outcome) for look in looks],
+        }
+    )
+
+
+def draw_distribution(app: ui.App, test: Experiment) -> None:
+    """Draw how the subjects' values of a metric are distributed."""
+    metrics = [metric.name for metric in test.config.metrics]
+    metric = metrics[0]
+    if len(metrics) > 1:
+        metric = st.selectbox(
+            "Metric", metrics, width=260, **ui.in_url(f"{TAB}.metric", default=metric, options=metrics)
+        )
+    from charts.ab_testing import plot_distribution
+
+    ui.chart(app, plot_distribution(app.testing.distribution(test.exp_id, metric=metric), metric=metric),
+             key=f"{TAB}.distribution")  # fmt: skip
+
+
+# -- design ------------------------------------------------------------------------------------------
+
+
+def draw_design(app: ui.App, test: Experiment) -> None:
+    """Draw the design in words, its phases, and the power that its plan promises."""
+    left, right = st.columns(2, gap="medium")
+    rows = design_facts(test)
+    half = -(-len(rows) // 2)
+    with left:
+        ui.facts({label: formats.markdown(value) for label, value in rows[:half]})
+    with right:
+        ui.facts({label: formats.markdown(value) for label, value in rows[half:]})
+    if len(test.phases) > 1:
+        st.markdown(f"**{formats.plural(len(test.phases), 'phase')}**: results are compared within each, never pooled")
+        st.dataframe(phases_frame(test), hide_index=True, key=f"{TAB}.phases", alt="Phases")
+    plan = plan_of_design(test)
+    if plan is None:
+        ui.note("No power curve: the design names no smallest effect that matters, or no expected baseline.")
+        return
+    from charts.ab_testing import plot_power_curve
+
+    ui.chart(app, plot_power_curve(plan), key=f"{TAB}.design_power")
+
+
+def plan_of_design(test: Experiment) -> SampleSizePlan | None:
+    """Return the plan behind a design, for its power curve; None when too little of it is known."""
+    from ab_testing import calculate_sample_size
+
+    config = test.config
+    if config.minimum_detectable_effect is None:
+        return None
+    share = min(config.shares[1:])
+    if not 0.0 < share < 1.0 or not config.shares[0]:
+        return None
+    try:
+        return calculate_sample_size(
+            config.metric_type,
+            minimum_detectable_effect=config.minimum_detectable_effect * (1 if config.direction == "higher" else -1),
+            baseline_value=config.baseline_value,
+            baseline_sd=config.baseline_sd,
+            power=config.power,
+            significance_level=config.significance_level,
+            alternative=config.alternative,
+            traffic_split=share / (share + config.shares[0]),
+            n_treatments=len(config.variants) - 1,
+            stopping="group_sequential" if config.stopping == "group_sequential" else "fixed_horizon",
+        )
+    except ValueError:  # a baseline that was left out, or an effect in the direction that the test does not look for
+        return None
+
+
+def design_facts(test: Experiment) -> list[tuple[str, str]]:
+    """Return the design in labelled words; what was not asked for is left out."""
+    config = test.config
+    shares = ", ".join(f"{v} {formats.percent(s)}" for v, s in zip(config.variants, config.shares, strict=True))
+    better = "higher is better" if config.direction == "higher" else "lower is better"
+    rule = str(config.stopping).replace("_", " ")
+    if config.stopping == "group_sequential":
+        rule += f", {config.spending.replace('_', ' ')} spending"
+    facts = [
+        ("Metric", f"{config.metric_name} ({config.metric_type}, {config.aggregation} per subject, {better})"),
+        ("Split", shares),
+        ("Stopping", rule),
+        ("Significance level", f"{formats.percent(config.significance_level)}, {config.alternative}"),
+        ("Subjects per variant", f"at least {config.min_sample_size:,}"),
+    ]
+    if config.planned_sample_size is not None:
+        facts.append(("Planned per variant", f"{config.planned_sample_size:,} for a power of {config.power:g}"))
+    if config.minimum_detectable_effect is not None:
+        number = points_text if config.unit == "%" else formats.number
+        facts.append(("Smallest effect that matters", number(config.minimum_detectable_effect)))
+    if len(config.variants) > 2:
+        facts.append(("Correction for several treatments", config.correction.replace("_", " ")))
+    if config.winsorize_quantile is not None:
+        facts.append(("Values are capped at", f"the {formats.percent(config.winsorize_quantile)} quantile"))
+    if config.coverage < 1:
+        facts.append(("Coverage", formats.percent(config.coverage)))
+    if config.namespace:
+        facts.append(("Namespace", f"{config.namespace}, {formats.percent(config.namespace_share)} of it"))
+    for label, metrics in (("Secondary metrics", config.secondary_metrics), ("Guardrails", config.guardrails)):
+        if metrics:
+            facts.append((label, ", ".join(_metric_words(metric) for metric in metrics)))
+    for label, value in (
+        ("Covariate (CUPED)", config.covariate), ("Hypothesis", config.hypothesis), ("Description", config.description),
+        ("Owner", config.owner),
+    ):  # fmt: skip
+        if value:
+            facts.append((label, value))
+    facts.append(("Created", formats.instant(test.created_at)))
+    if test.ended_at is not None:
+        facts.append(("Ended", formats.instant(test.ended_at)))
+    return facts
+
+
+def _metric_words(metric: Any) -> str:
+    found: Metric = metric
+    margin = f", at most {formats.number(found.margin)} worse" if found.margin is not None else ""
+    return f"{found.name} ({found.metric_type}{margin})"
+
+
+def phases_frame(test: Experiment) -> pd.DataFrame:
+    """Return a row a phase."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "Phase": phase["number"],
+                "Began": formats.instant(phase["started_at"]),
+                "Split": ", ".join(f"{name} {formats.percent(share)}" for name, share in phase["shares"].items()),
+                "Coverage": formats.percent(phase["coverage"]),
+                "Reason": phase["reason"] or "",
+            }
+            for phase in test.phases
+        ]
+    )

@@ -1,0 +1,408 @@
+"""Versions beside one another: what changed, by how much, and whether that is better.
+
+    >>> metric_direction("val/accuracy"), metric_direction("test_rmse"), metric_direction("foo")
+    (1, -1, None)
+
+Vocabulary: the first version of a comparison is its *baseline*; a *direction* says whether more of a metric is better,
+as far as its name tells.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from registry_parts.records import ModelVersion, Record
+from values import InvalidValueError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+__all__ = [
+    "ChangedValue",
+    "MetricComparison",
+    "ModelComparison",
+    "compare_versions",
+    "metric_direction",
+]
+
+# Parts of metric names of which less is better. Everything else is taken as "more is better" only when known.
+_LOWER_IS_BETTER = frozenset(
+    [
+        "loss",
+        "error",
+        "err",
+        "mse",
+        "rmse",
+        "mae",
+        "mape",
+        "smape",
+        "rmsle",
+        "msle",
+        "brier",
+        "logloss",
+        "perplexity",
+        "wer",
+        "cer",
+        "fid",
+        "latency",
+        "ms",
+        "seconds",
+        "time",
+        "duration",
+        "cost",
+        "deviance",
+        "bias",
+        "drift",
+        "ece",
+        "miss",
+        "fpr",
+        "fnr",
+        "hamming",
+        "hinge",
+        "crossentropy",
+        "entropy",
+        "bytes",
+        "memory",
+        "regret",
+    ]
+)
+
+_HIGHER_IS_BETTER = frozenset(
+    [
+        "accuracy",
+        "acc",
+        "f1",
+        "fbeta",
+        "precision",
+        "recall",
+        "auc",
+        "roc",
+        "auroc",
+        "auprc",
+        "ap",
+        "map",
+        "ndcg",
+        "r2",
+        "score",
+        "bleu",
+        "rouge",
+        "sensitivity",
+        "specificity",
+        "tpr",
+        "tnr",
+        "kappa",
+        "mcc",
+        "jaccard",
+        "iou",
+        "dice",
+        "gini",
+        "ks",
+        "lift",
+        "profit",
+        "revenue",
+        "throughput",
+        "correlation",
+        "spearman",
+        "pearson",
+        "hit",
+        "mrr",
+        "silhouette",
+        "coverage",
+    ]
+)
+
+
+def metric_direction(metric: str) -> int | None:
+    """Return 1 if more of a metric is better, -1 if less is, None if its name does not tell.
+
+    >>> metric_direction("val/accuracy"), metric_direction("test_rmse"), metric_direction("foo")
+    (1, -1, None)
+    """
+    words = set("".join(c if c.isalnum() else " " for c in metric.lower()).split())
+    joined = "".join(sorted(words)) if len(words) == 1 else metric.lower().replace("_", "").replace("-", "")
+    if words & _LOWER_IS_BETTER or joined in _LOWER_IS_BETTER:
+        return -1
+    return 1 if words & _HIGHER_IS_BETTER or joined in _HIGHER_IS_BETTER else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricComparison(Record):
+    """One metric of two versions.
+
+    Attributes
+    ----------
+    metric, baseline_version, version : str
+    baseline, value : float or None
+        None where a version does not have the metric.
+    change : float or None
+        value - baseline; None when either is missing or not finite.
+    relative_change : float or None
+        change / abs(baseline); None when it cannot be computed (see `reason`).
+    direction : {"better", "worse", "same", "unknown"}
+        "unknown" when the metric's name does not tell which way is good.
+    reason : str or None
+        Why a change could not be computed.
+    """
+
+    metric: str
+    baseline_version: str
+    version: str
+    baseline: float | None
+    value: float | None
+    change: float | None
+    relative_change: float | None
+    direction: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedValue(Record):
+    """One hyperparameter, dependency or other property that two versions do not share.
+
+    Attributes
+    ----------
+    key, baseline_version, version : str
+    kind : {"added", "removed", "changed"}
+    baseline, value : object
+        None on the side that does not have it.
+    """
+
+    key: str
+    baseline_version: str
+    version: str
+    kind: str
+    baseline: Any
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelComparison(Record):
+    """Versions of one model beside the first of them.
+
+    Attributes
+    ----------
+    name : str
+    versions : tuple of ModelVersion
+        In the order asked for; the first is the baseline.
+    metrics : tuple of MetricComparison
+        For every metric that any version has, one entry a version after the first.
+    hyperparameters, dependencies, signature, properties : tuple of ChangedValue
+        Only what differs. Properties: model type, serializer, class, Python, stage.
+    size_change_bytes : dict of int
+        By version: its size minus the baseline's.
+    age_difference_seconds : dict of float
+        By version: how much later than the baseline it was registered.
+    """
+
+    name: str
+    versions: tuple[ModelVersion, ...]
+    metrics: tuple[MetricComparison, ...]
+    hyperparameters: tuple[ChangedValue, ...]
+    dependencies: tuple[ChangedValue, ...]
+    signature: tuple[ChangedValue, ...]
+    properties: tuple[ChangedValue, ...]
+    size_change_bytes: dict[str, int]
+    age_difference_seconds: dict[str, float]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a metric and compared version: values, changes and direction."""
+        import pandas as pd
+
+        columns = [field.name for field in fields(MetricComparison)]
+        rows = [[getattr(item, column) for column in columns] for item in self.metrics]
+        frame = pd.DataFrame(rows, columns=columns)
+        for column in ("baseline", "value", "change", "relative_change"):
+            frame[column] = frame[column].astype("float64")
+        return frame
+
+    def plot(self) -> go.Figure:
+        """Return a figure of the metrics side by side."""
+        from charts.registry import plot_comparison
+
+        return plot_comparison(self)
+
+    def __str__(self) -> str:
+        return "\n".join(_comparison_lines(self))
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(v.version)} ({html.escape(v.stage.value)})</th>" for v in self.versions)
+        rows = []
+        for metric in dict.fromkeys(item.metric for item in self.metrics):
+            cells = [item for item in self.metrics if item.metric == metric]
+            first = f"<td>{_number(cells[0].baseline)}</td>"
+            rest = "".join(
+                f"<td>{_number(item.value)} <small>{html.escape(_change_text(item))}</small></td>" for item in cells
+            )
+            rows.append(f"<tr><th style='text-align:left'>{html.escape(metric)}</th>{first}{rest}</tr>")
+        for title, group in _groups(self):
+            rows += [
+                f"<tr><th style='text-align:left'>{html.escape(title)} {html.escape(change.key)}</th>"
+                f"<td>{html.escape(_value_text(change.baseline))}</td>"
+                f"<td colspan='{len(self.versions) - 1}'>{html.escape(_value_text(change.value))} "
+                f"<small>{html.escape(change.kind)} in {html.escape(change.version)}</small></td></tr>"
+                for change in group
+            ]
+        return (
+            f"<div><strong>{html.escape(self.name)}</strong><table><thead><tr><th></th>{head}</tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table></div>"
+        )
+
+
+def _groups(comparison: ModelComparison) -> list[tuple[str, tuple[ChangedValue, ...]]]:
+    return [
+        ("hyperparameter", comparison.hyperparameters),
+        ("dependency", comparison.dependencies),
+        ("signature", comparison.signature),
+        ("property", comparison.properties),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _value_text(value: Any) -> str:
+    return "-" if value is None else str(value)
+
+
+def _change_text(item: MetricComparison) -> str:
+    if item.change is None:
+        return item.reason or ""
+    relative = "" if item.relative_change is None else f", {item.relative_change:+.2%}"
+    return f"({item.change:+.4g}{relative}, {item.direction})"
+
+
+def _comparison_lines(comparison: ModelComparison) -> list[str]:
+    baseline, *others = comparison.versions
+    lines = [f"{comparison.name}: {', '.join(v.version for v in others)} against {baseline.version}"]
+    lines += [
+        f"  {item.metric}: {_number(item.baseline)} -> {_number(item.value)} {_change_text(item)} [{item.version}]"
+        for item in comparison.metrics
+    ]
+    for title, group in _groups(comparison):
+        lines += [
+            f"  {title} {c.key} {c.kind}: {_value_text(c.baseline)} -> {_value_text(c.value)} [{c.version}]"
+            for c in group
+        ]
+    lines += [f"  size: {change:+,} bytes [{version}]" for version, change in comparison.size_change_bytes.items()]
+    return lines
+
+
+def _compare_metric(metric: str, baseline: ModelVersion, other: ModelVersion) -> MetricComparison:
+    a, b = baseline.performance_metrics.get(metric), other.performance_metrics.get(metric)
+    change = relative = reason = None
+    direction = "unknown"
+    if a is None or b is None:
+        reason = f"only in {other.version if a is None else baseline.version}"
+    elif not (math.isfinite(a) and math.isfinite(b)):
+        reason = "a value is not finite"
+    else:
+        change = b - a
+        if not math.isfinite(change):
+            change, reason = None, "the difference is too large for a 64-bit float"
+        elif a == 0:
+            relative, reason = (0.0, None) if change == 0 else (None, "the baseline is zero")
+        else:
+            relative = change / abs(a)
+            if not math.isfinite(relative):
+                relative, reason = None, "the ratio is too large for a 64-bit float"
+        better = metric_direction(metric)
+        if change is not None:
+            if change == 0:
+                direction = "same"
+            elif better is not None:
+                direction = "better" if (change > 0) == (better > 0) else "worse"
+    return MetricComparison(
+        metric=metric,
+        baseline_version=baseline.version,
+        version=other.version,
+        baseline=a,
+        value=b,
+        change=change,
+        relative_change=relative,
+        direction=direction,
+        reason=reason,
+    )
+
+
+def _changes(
+    a: Mapping[str, Any], b: Mapping[str, Any], baseline: ModelVersion, other: ModelVersion
+) -> list[ChangedValue]:
+    found = []
+    for key in [*a, *(key for key in b if key not in a)]:
+        kind = "removed" if key not in b else "added" if key not in a else "changed"
+        if kind == "changed" and _same(a[key], b[key]):
+            continue
+        found.append(
+            ChangedValue(
+                key=key,
+                baseline_version=baseline.version,
+                version=other.version,
+                kind=kind,
+                baseline=a.get(key),
+                value=b.get(key),
+            )
+        )
+    return found
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float) and a != a and b != b:
+        return True  # NaN is the same setting as NaN
+    return type(a) is type(b) and bool(a == b) if isinstance(a, bool) or isinstance(b, bool) else bool(a == b)
+
+
+def _flat_signature(version: ModelVersion) -> dict[str, Any]:
+    if version.signature is None:
+        return {}
+    inputs = version.signature.get("inputs") or []
+    flat = {f"input {c.get('name', i)}": c.get("dtype") for i, c in enumerate(inputs)}
+    output = version.signature.get("output") or {}
+    return flat | {f"output {key}": value for key, value in output.items()}
+
+
+def _properties(version: ModelVersion) -> dict[str, Any]:
+    return {
+        "model type": version.model_type.value,
+        "stage": version.stage.value,
+        "serializer": version.serializer,
+        "class": version.environment.get("class"),
+        "python": version.environment.get("python"),
+        "data fingerprint": version.data_fingerprint,
+    }
+
+
+def compare_versions(versions: Sequence[ModelVersion]) -> ModelComparison:
+    """Compare versions of one model with the first of them.
+
+    Raises
+    ------
+    InvalidValueError
+        If there are fewer than two, or one is named twice.
+    """
+    if len(versions) < 2:
+        raise InvalidValueError(f"compare at least two versions, got {len(versions)}")
+    if len({v.model_id for v in versions}) < len(versions):
+        raise InvalidValueError("a version is named twice; compare different ones")
+    baseline, *others = versions
+    names = dict.fromkeys(key for version in versions for key in version.performance_metrics)
+    return ModelComparison(
+        name=baseline.name,
+        versions=tuple(versions),
+        metrics=tuple(_compare_metric(metric, baseline, other) for metric in names for other in others),
+        hyperparameters=tuple(
+            c for o in others for c in _changes(baseline.hyperparameters, o.hyperparameters, baseline, o)
+        ),
+        dependencies=tuple(c for o in others for c in _changes(baseline.dependencies, o.dependencies, baseline, o)),
+        signature=tuple(
+            c for o in others for c in _changes(_flat_signature(baseline), _flat_signature(o), baseline, o)
+        ),
+        properties=tuple(c for o in others for c in _changes(_properties(baseline), _properties(o), baseline, o)),
+        size_change_bytes={o.version: o.size_bytes - baseline.size_bytes for o in others},
+        age_difference_seconds={o.version: (o.created_at - baseline.created_at).total_seconds() for o in others},
+    )

@@ -1,0 +1,78 @@
+"""The mixture sequential probability ratio test as an interval that is valid at every look.
+
+    >>> interval = mixture_sequence(0.02, 0.005, tau=0.02)
+    >>> round(interval.ci_lower, 5), round(interval.ci_upper, 5), round(interval.p_value, 5)
+    (0.00469, 0.03531, 0.00221)
+
+`stats.always_valid.msprt_likelihood_ratio` gives the ratio of two arms of equal size; here it is written for an
+estimate with its standard error, which serves unequal arms and every metric, and turned into a confidence sequence.
+"""
+
+from __future__ import annotations
+
+import math
+
+from stats.always_valid import ConfidenceSequence, msprt_p_values
+from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative
+
+__all__ = ["mixture_sequence"]
+
+
+def mixture_sequence(
+    estimate: float, standard_error: float, *, tau: float, alpha: float = 0.05, alternative: str = "two-sided"
+) -> ConfidenceSequence:
+    """Return the confidence sequence and p-value of the mixture sequential probability ratio test.
+
+    Parameters
+    ----------
+    estimate, standard_error : float
+        As of now; the standard error must be positive.
+    tau : float
+        Standard deviation of the effects that the test mixes over, positive, in units of the estimate; fixed before
+        the data are seen. About the size of the effects that matter.
+    alpha : float
+    alternative : {"two-sided", "greater", "less"}
+        One-sided sequences are open on one side, and their p-value is 1 when the estimate points the other way; both
+        keep their promise, and are conservative.
+
+    Returns
+    -------
+    ConfidenceSequence
+        ``rho`` is tau over the standard error.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Notes
+    -----
+    With ``s`` the standard error the likelihood ratio is
+    ``s / sqrt(s^2 + tau^2) exp(tau^2 d^2 / (2 s^2 (s^2 + tau^2)))``: equation 10 of [1]_ with ``s^2 = 2 V / n``. The
+    p-value is one over it. The interval holds the effects for which the ratio stays below ``1 / alpha``.
+
+    References
+    ----------
+    .. [1] Johari, R., Koomen, P., Pekelis, L. and Walsh, D. (2022). Always valid inference: continuous monitoring of
+       A/B tests. Operations Research 70, 1806-1821.
+    """
+    for name, value in (("standard_error", standard_error), ("tau", tau)):
+        if not (value > 0.0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    check_alpha(alpha)
+    choice = check_alternative(alternative)
+    v = (tau / standard_error) ** 2
+    # In units of the standard error, so that neither tiny nor huge metrics overflow.
+    p_value = max(P_VALUE_FLOOR, msprt_p_values([1.0], [estimate / standard_error], 0.5, v)[0])
+    z = estimate / standard_error
+    if (choice == "greater" and z <= 0.0) or (choice == "less" and z >= 0.0):
+        p_value = 1.0
+    half = standard_error * math.sqrt((v + 1.0) / v * (math.log1p(v) - 2.0 * math.log(alpha)))
+    return ConfidenceSequence(
+        estimate=estimate,
+        ci_lower=None if choice == "less" else estimate - half,
+        ci_upper=None if choice == "greater" else estimate + half,
+        p_value=min(1.0, p_value),
+        rho=tau / standard_error,
+        half_width=half,
+    )
