@@ -94,8 +94,12 @@ use_pip_settings() {
     if [ -n "$value" ]; then
         export UV_INDEX="${UV_INDEX:-$value}" UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}"
     fi
-    value=$(pip_setting find-links)
-    [ -z "$value" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$(printf '%s' "$value" | tr ' ' ',')}"
+    value=
+    for place in $(pip_setting find-links); do # uv stops at a folder that is not there, where pip passes it over
+        case $place in *://*) ;; *) [ -e "$place" ] || continue ;; esac
+        value=${value:+$value,}$place
+    done
+    [ -z "$value" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$value}"
     value=$(pip_setting cert)
     [ -z "$value" ] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$value}"
     value=$(pip_setting trusted-host)
