@@ -29,7 +29,7 @@ import sqlalchemy as sa
 from ab_parts.aggregates import assignment_counts, metric_data, segment_data, times_of_events
 from ab_parts.analysis import analyze_data
 from ab_parts.assignment import Assigner, Live
-from ab_parts.daily import daily_points, daily_statistics
+from ab_parts.daily import daily_points, daily_sums
 from ab_parts.design import ExperimentConfig
 from ab_parts.in_memory import analyze_frame, analyze_values
 from ab_parts.metrics import Aggregation, Metric, MetricType
@@ -46,6 +46,7 @@ from ab_parts.queries import (
 from ab_parts.recording import Recording
 from ab_parts.results import (
     DailyPoint,
+    DeletedExperiment,
     Experiment,
     ExperimentAnalysis,
     Look,
@@ -56,7 +57,16 @@ from ab_parts.results import (
 from ab_parts.simulation import simulate
 from ab_parts.sizing import SampleSizePlan, plan_sample_size
 from ab_parts.summaries import MetricData
-from db import ABExperimentRow, ABLookRow, ABPhaseRow, ABSubjectRow, Database, ModelVersionRow
+from db import (
+    ABAssignmentRow,
+    ABEventRow,
+    ABExperimentRow,
+    ABLookRow,
+    ABPhaseRow,
+    ABSubjectRow,
+    Database,
+    ModelVersionRow,
+)
 from errors import DuplicateError, StateError
 from stats.decision import DECISIONS
 from values import check_choice, check_text, new_id, to_float, to_utc
@@ -71,6 +81,7 @@ __all__ = [
     "Aggregation",
     "Assigner",
     "DailyPoint",
+    "DeletedExperiment",
     "Experiment",
     "ExperimentAnalysis",
     "ExperimentConfig",
@@ -241,8 +252,61 @@ class ABTestingFramework(Recording):
         self._move(exp_id, "running", ("paused",), reason)
 
     def archive(self, exp_id: str, *, reason: str | None = None) -> None:
-        """Take an experiment out of the lists; nothing is deleted. A running one is ended by this."""
+        """Take an experiment out of the lists; nothing is deleted. A running one is ended by this.
+
+        See `delete_experiment` to remove one for good.
+        """
         self._move(exp_id, "archived", ("running", "paused", "concluded"), reason)
+
+    def delete_experiment(self, exp_id: str, *, allow_running: bool = False) -> DeletedExperiment:
+        """Delete a test for good, with its assignments, events and looks; its name is free again.
+
+        Parameters
+        ----------
+        exp_id : str
+        allow_running : bool
+            True also deletes a test that is running or paused.
+
+        Returns
+        -------
+        DeletedExperiment
+
+        Raises
+        ------
+        StateError
+            If the test is running or paused, and that was not allowed.
+
+        Notes
+        -----
+        There is no way back: `archive` hides a test and keeps everything, `db.Database.backup` copies the store. What
+        a promotion recorded as its evidence (the id, the numbers, the decision) stays where it stands.
+        """
+
+        def remove(session: Session) -> tuple[ABExperimentRow, int, int]:
+            row = find_experiment(session, exp_id, lock=True)
+            if row.status in ("running", "paused") and not allow_running:
+                raise StateError(
+                    f"experiment {row.name!r} is {row.status}; conclude or archive it first, "
+                    "or delete it with allow_running=True"
+                )
+            of_test: dict[Any, int] = {}
+            for table in (ABAssignmentRow, ABEventRow):
+                counted = sa.select(sa.func.count()).select_from(table).where(table.experiment_id == row.id)
+                of_test[table] = session.scalar(counted) or 0
+            session.expunge(row)
+            session.execute(sa.delete(ABExperimentRow).where(ABExperimentRow.id == row.id))
+            return row, of_test[ABAssignmentRow], of_test[ABEventRow]
+
+        row, n_assignments, n_events = self._database.transact(remove)
+        self._lives.pop(row.uid, None)
+        self._configs.pop(row.id, None)
+        return DeletedExperiment(
+            exp_id=row.uid,
+            name=row.name,
+            n_assignments=n_assignments,
+            n_events=n_events,
+            database_bytes=self._database.vacuum() if n_assignments or n_events else 0,
+        )
 
     def _move(self, exp_id: str, status: str, allowed: tuple[str, ...], reason: str | None) -> None:
         note = None if reason is None else check_text(reason, "reason")
@@ -430,9 +494,9 @@ class ABTestingFramework(Recording):
     def daily_series(self, exp_id: str, *, metric: str | None = None, variant: str | None = None) -> list[DailyPoint]:
         """Return the cumulated comparison at the end of every day (UTC), with its confidence sequence.
 
-        Subjects count from the day of their first event, with the value they have by now. Only the confidence
-        sequence may be
-        read at every day; the fixed-horizon interval is right for one look that was planned.
+        Subjects count from the day of their first event, with the value that their events up to the end of each day
+        come to; days are those on which events happened. Only the confidence sequence may be read at every day; the
+        fixed-horizon interval is right for one look that was planned.
         """
         with self._database.read() as session:
             live = self._find_live(session, exp_id)
@@ -440,8 +504,8 @@ class ABTestingFramework(Recording):
             chosen = (
                 live.config.variants[1] if variant is None else check_choice(variant, "variant", live.config.variants)
             )
-            rows = daily_statistics(session, live, index)
-        return daily_points(live.config, index, live.config.variants.index(chosen), rows)
+            sums = daily_sums(session, live, index)
+        return daily_points(live.config, index, live.config.variants.index(chosen), sums)
 
     def distribution(self, exp_id: str, *, metric: str | None = None, n_bins: int = 40) -> pd.DataFrame:
         """Return how the subjects' values are distributed: columns variant, lower, upper, n_subjects, share."""

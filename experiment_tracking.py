@@ -16,15 +16,12 @@ Or with a handle that ends the run by itself, as failed if an exception leaves t
     >>> tracking.get_run(run.run_id).status
     <RunStatus.FINISHED: 'finished'>
 
-Vocabulary: an *experiment* is a named group of runs. A *run* has *params* (what was chosen; set once), *metrics*
-(what was
-measured; a value at each *step*), *tags* (words about it; they may change) and *artifacts* (files). Logging a step
-again
-replaces its value, so a resumed run has one curve; without a step a value goes to the next one.
+Vocabulary: an *experiment* is a named group of runs. A *run* has *params* (what was chosen; set once), *metrics* (what
+was measured; a value at each *step*), *tags* (words about it; they may change) and *artifacts* (files). Logging a step
+again replaces its value, so a resumed run has one curve; without a step a value goes to the next one.
 
 What returned is stored: a process killed at any instruction loses nothing that a call had acknowledged. The one
-exception is
-asked for by name: ``buffered=True`` lets values wait, at most a second and at most 5,000 of them.
+exception is asked for by name: ``buffered=True`` lets values wait, at most a second and at most 5,000 of them.
 """
 
 from __future__ import annotations
@@ -198,14 +195,12 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
             The run this one is nested in.
         run_id : str or None
             An id of your own, 32 hexadecimal characters: calling again with it returns the same run, so a call whose
-            answer
-            was lost can be repeated.
+            answer was lost can be repeated.
         note : str or None
             Free text.
         detached : bool
             False: this process runs it. When the process exits the run is ended, when it is killed the run is marked
-            killed.
-            True: the run stays open until `end_run`, whoever calls it.
+            killed. True: the run stays open until `end_run`, whoever calls it.
 
         Returns
         -------
@@ -364,9 +359,8 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         run_id : str
         metrics : mapping of str to number, mapping of str to sequence, or DataFrame
             A number each, or as many values each as there are steps. NaN and infinities are kept. Booleans count as 1
-            and
-            0; integers beyond 2**53 are rounded to the nearest float. Of a DataFrame every column is a metric; a column
-            "step" (or else the index) holds the steps.
+            and 0; integers beyond 2**53 are rounded to the nearest float. Of a DataFrame every column is a metric; a
+            column "step" (or else the index) holds the steps.
         step : int, sequence of int or None
             Any integer of 64 bits, negative ones too, in any order. A step logged again replaces its value. None is the
             next step of each metric, 0 at first.
@@ -505,9 +499,8 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         experiment : str, sequence of str or None
             Only runs of these experiments.
         order_by : str, sequence of str or None
-            Such as ``"metrics.loss"`` or ``"max(metrics.accuracy) desc, started_at"``; runs without the thing, and
-            with NaN or
-            an infinite value of it, come last. None is the latest first.
+            Such as ``"metrics.loss"`` or ``"max(metrics.accuracy) desc, started_at"``; runs without the thing, and with
+            NaN or an infinite value of it, come last. None is the latest first.
         limit, offset : int
             How many at most (up to 1,000,000), after how many.
         include : {"active", "archived", "deleted", "all"}
@@ -541,8 +534,10 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         self._settle()
         with self._database.read() as session:
             found = queries.find_runs(session, node, experiment, order, limit, offset, include)
-            frame = queries.read_frame(session, found)
-            unknown = warn_of_unknown_keys(session, node, order, experiment, include, found=bool(found), depth=2)
+            frame = queries.read_frame(session, self._sql, found)
+            unknown = warn_of_unknown_keys(
+                session, node, order, experiment, include, found=bool(found), depth=2, seen=frame.columns
+            )
         if unknown:
             frame.attrs["warnings"] = unknown
         return frame
@@ -852,13 +847,16 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
                 )
 
     def _find_dead(self) -> list[tuple[int, int, str]]:
-        beat = sa.type_coerce(RunRow.heartbeat_at, sa.BigInteger)
         with self._database.read() as session:
-            rows = session.execute(
-                sa.select(RunRow.id, beat, RunRow.process, sa.text(_NOW[self._database.dialect])).where(
-                    RunRow.status == sa.literal_column("'running'"), RunRow.process.is_not(None)
+            cursor = session.connection().connection.cursor()  # before every read: no expression is compiled for it
+            cursor.execute(
+                self._sql(
+                    f"SELECT id, heartbeat_at, process, {_NOW[self._database.dialect]} FROM runs "  # noqa: S608
+                    "WHERE status = 'running' AND process IS NOT NULL"
                 )
             )
+            rows = cursor.fetchall()
+            cursor.close()
             alive: dict[str, bool | None] = {}
             dead = []
             for run, heartbeat, process, now in rows:

@@ -63,6 +63,7 @@ from monitoring_parts.points import (
     series_key,
 )
 from monitoring_parts.predictions import BucketPerformance, PredictionPerformance, PredictionVerbs
+from monitoring_parts.removal import ReferenceRecord, RemovalReport, RemovalVerbs
 from monitoring_parts.results import (
     BaselineRecord,
     ControlPoint,
@@ -107,6 +108,8 @@ __all__ = [
     "MonitoringReport",
     "PerformanceDrift",
     "PredictionPerformance",
+    "ReferenceRecord",
+    "RemovalReport",
     "Trend",
     "Violation",
 ]
@@ -121,13 +124,17 @@ _INSERT_PLAIN_POINT = (  # without an id, as most are: one value less to bind
     "INSERT INTO performance_points (series_id, at, tie, value, prediction_count) "
     "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
+_SELECT_SERIES = (
+    "SELECT m.name, m.version, s.metric, s.segment FROM performance_series s "
+    "JOIN monitored_models m ON m.id = s.monitored_id WHERE s.id = ?"
+)
 _SELECT_POINTS = (
     "SELECT at, value, prediction_count FROM performance_points "
     "WHERE series_id = ? AND at <= ? ORDER BY at DESC, tie DESC LIMIT ?"
 )
 
 
-class ModelMonitoring(AlertVerbs, FeatureVerbs, PredictionVerbs):
+class ModelMonitoring(AlertVerbs, FeatureVerbs, PredictionVerbs, RemovalVerbs):
     """Log what a model does in production, and find out when it changes.
 
     Parameters
@@ -501,7 +508,7 @@ class ModelMonitoring(AlertVerbs, FeatureVerbs, PredictionVerbs):
         with self._database.driver() as cursor:
             for key, columns in batches.items():
                 series_id = self._series_ids.get(key)
-                if series_id is None or not self._still_there(cursor, series_id):
+                if series_id is None or not self._still_there(cursor, series_id, key):
                     series_id = fresh[key] = self._ensure_series(cursor, key)
                 plain = all(event is None for event in columns[4])
                 insert = self._database.sql(_INSERT_PLAIN_POINT if plain else _INSERT_POINT)
@@ -516,9 +523,11 @@ class ModelMonitoring(AlertVerbs, FeatureVerbs, PredictionVerbs):
             self._noticed(name, version)
         return new
 
-    def _still_there(self, cursor: Any, series_id: int) -> bool:
-        cursor.execute(self._database.sql("SELECT 1 FROM performance_series WHERE id = ?"), (series_id,))
-        return cursor.fetchone() is not None
+    def _still_there(self, cursor: Any, series_id: int, key: tuple[str, str, str, str]) -> bool:
+        """Whether a remembered id is still that of the series: after a deletion another one may have it."""
+        cursor.execute(self._database.sql(_SELECT_SERIES), (series_id,))
+        found = cursor.fetchone()
+        return found is not None and tuple(found) == key
 
     def _ensure_series(self, cursor: Any, key: tuple[str, str, str, str]) -> int:
         name, version, metric, segment = key

@@ -27,9 +27,16 @@ _CANCELLATION = 1e6  # squared distance of origin and mean, in variances, from w
 
 
 def sums_by_arm(
-    session: Session, live: Live, rows: Any, where: Sequence[Any], terms: Sequence[Any], source: Any = None
-) -> list[tuple[Any, ...]]:
-    """Return (phase, variant, n, sum of each term) of every arm that has rows.
+    session: Session,
+    live: Live,
+    rows: Any,
+    where: Sequence[Any],
+    terms: Sequence[Any] = (),
+    *,
+    source: Any = None,
+    overall: Sequence[Any] = (),
+) -> tuple[list[tuple[Any, ...]], tuple[Any, ...]]:
+    """Return (phase, variant, n, sum of each term) of every arm that has rows, and what is asked of all rows.
 
     Parameters
     ----------
@@ -38,6 +45,8 @@ def sums_by_arm(
     where, terms : sequence of SQL expressions
     source : Select or None
         What is selected from, when that is more than `rows`.
+    overall : sequence of SQL expressions
+        Aggregates over all arms.
 
     Notes
     -----
@@ -49,27 +58,28 @@ def sums_by_arm(
     if len(arms) > MOST_ARMS:
         grouped = (rows.phase, rows.variant)
         every = (*grouped, sa.func.count(), *(sa.func.sum(term) for term in terms))
-        return [tuple(row) for row in session.execute(start.add_columns(*every).where(*where).group_by(*grouped))]
-    columns: list[Any] = []
+        found = session.execute(start.add_columns(*every).where(*where).group_by(*grouped)).all()
+        whole = session.execute(start.add_columns(*overall).where(*where)).one() if overall else ()
+        return [tuple(row) for row in found], tuple(whole)
+    columns: list[Any] = [*overall]
     for phase, variant in arms:
         inside = rows.variant == variant if live.phase == 1 else sa.and_(rows.phase == phase, rows.variant == variant)
         columns += [sa.func.count().filter(inside), *(sa.func.sum(term).filter(inside) for term in terms)]
-    found = tuple(session.execute(start.add_columns(*columns).where(*where)).one())
+    values = tuple(session.execute(start.add_columns(*columns).where(*where)).one())
     width = len(terms) + 1
-    parts = [found[place : place + width] for place in range(0, len(found), width)]
-    return [(*arm, *sums) for arm, sums in zip(arms, parts, strict=True) if sums[0]]
+    parts = [values[place : place + width] for place in range(len(overall), len(values), width)]
+    return [(*arm, *sums) for arm, sums in zip(arms, parts, strict=True) if sums[0]], values[: len(overall)]
 
 
 def assignment_counts(session: Session, live: Live) -> tuple[dict[int, list[int]], int]:
     """Return subjects by phase and variant, and how many had events of a second variant."""
     where = (ABAssignmentRow.experiment_id == live.row_id,)
-    conflicting = sa.case((ABAssignmentRow.conflicts > 0, 1), else_=0)
+    conflicting = sa.func.count().filter(ABAssignmentRow.conflicts > 0)
+    found, (conflicts,) = sums_by_arm(session, live, ABAssignmentRow, where, overall=(conflicting,))
     counts: dict[int, list[int]] = {}
-    conflicts = 0
-    for phase, variant, count, several in sums_by_arm(session, live, ABAssignmentRow, where, (conflicting,)):
+    for phase, variant, count in found:
         counts.setdefault(phase, [0] * len(live.config.variants))[variant] = int(count)
-        conflicts += int(several)
-    return counts, conflicts
+    return counts, int(conflicts)
 
 
 def times_of_events(session: Session, live: Live) -> tuple[datetime | None, datetime | None]:
@@ -99,7 +109,7 @@ def metric_data(session: Session, live: Live, index: int, *extra: Any) -> Metric
         )
     data = MetricData(metric, n_variants)
     if metric.metric_type is MetricType.BINARY:
-        for phase, variant, count, total in sums_by_arm(session, live, ABSubjectRow, where, (ABSubjectRow.value,)):
+        for phase, variant, count, total in sums_by_arm(session, live, ABSubjectRow, where, (ABSubjectRow.value,))[0]:
             data.rates[phase, variant] = (round(total), int(count))
         return data
     if metric.metric_type is MetricType.RATIO:
@@ -113,7 +123,9 @@ def metric_data(session: Session, live: Live, index: int, *extra: Any) -> Metric
     for _ in range(2):
         rest = value - origin
         worst = 0.0
-        for phase, variant, n, total, squares in sums_by_arm(session, live, ABSubjectRow, where, (rest, rest * rest)):
+        for phase, variant, n, total, squares in sums_by_arm(session, live, ABSubjectRow, where, (rest, rest * rest))[
+            0
+        ]:
             shift = total / n
             deviations = max(squares - total * shift, 0.0)
             data.means[phase, variant] = MeanStatistics(n=int(n), mean=origin + shift, deviations=deviations)
@@ -152,14 +164,14 @@ def joint_data(
     x0, y0 = 0.0 if x0 is None else float(x0), float(y0)
     dx, dy = sa.func.coalesce(x - x0, 0.0), y - y0
     terms = (dx, dy, dx * dx, dy * dy, dx * dy)
-    for phase, variant, n, *sums in sums_by_arm(session, live, ABSubjectRow, where, terms, source):
-        data.joint[phase, variant] = _centred(int(n), x0, y0, *sums)
+    for phase, variant, n, *sums in sums_by_arm(session, live, ABSubjectRow, where, terms, source=source)[0]:
+        data.joint[phase, variant] = centred(int(n), x0, y0, *sums)
     if covariate:
         data.n_covariates = int(n_known)
     return data
 
 
-def _centred(n: int, x0: float, y0: float, sx: float, sy: float, sxx: float, syy: float, sxy: float) -> JointStatistics:
+def centred(n: int, x0: float, y0: float, sx: float, sy: float, sxx: float, syy: float, sxy: float) -> JointStatistics:
     """Return means and centred products from sums of deviations from (x0, y0)."""
     return JointStatistics(
         n=n,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from ab_parts.design import ExperimentConfig
@@ -29,6 +30,7 @@ def _to_variant(
     config: ExperimentConfig, data: MetricData, found: Comparison, variant: int, role: str, reduction: float | None
 ) -> VariantComparison:
     """Join the frequentist comparison, the Bayesian one beside it, and notes."""
+    found = _without_infinities(found)
     metric = data.metric
     extra: dict[str, Any] = {}
     notes = []
@@ -97,6 +99,24 @@ def _to_variant(
         notes=notes,
         **extra,
     )
+
+
+def _without_infinities(found: Comparison) -> Comparison:
+    """Leave out what has left the range of floats, with the reason; happens to values around 1e150 only."""
+    lost = [
+        item.name
+        for item in fields(found)
+        if isinstance(getattr(found, item.name), float) and not math.isfinite(getattr(found, item.name))
+    ]
+    if not lost:
+        return found
+    reason = f"{', '.join(lost)}: beyond the range of floating-point numbers"
+    changes: dict[str, Any] = dict.fromkeys(lost)
+    if any(name.startswith("relative") for name in lost):
+        changes["relative_reason"] = reason
+    if "p_value" in lost or "effect" in lost:
+        changes |= {"p_value": None, "z": None, "reason": reason}
+    return replace(found, **changes)
 
 
 def adjust_family(items: Sequence[VariantComparison], config: ExperimentConfig) -> list[VariantComparison]:

@@ -1,82 +1,159 @@
-"""The comparison of everything up to the end of each day."""
+"""The comparison of everything up to the end of each day, with every subject's value as of that day."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ab_parts.aggregates import _centred
+from ab_parts.aggregates import centred
 from ab_parts.assignment import Live
 from ab_parts.design import ExperimentConfig
-from ab_parts.metrics import MetricType
+from ab_parts.metrics import Aggregation, MetricType
 from ab_parts.results import DailyPoint
-from db import ABSubjectRow
-from stats.always_valid import confidence_sequence
+from ab_parts.summaries import ratio_arm
+from db import ABEventRow, ABSubjectRow
+from stats.always_valid import DEFAULT_TUNING, confidence_sequence
 from stats.comparison import compare_means
-from stats.moments import JointStatistics, MeanStatistics
-from stats.ratios import ratio_statistics
+from stats.moments import MeanStatistics
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-__all__ = ["daily_points", "daily_statistics"]
+__all__ = ["DailySums", "daily_points", "daily_sums"]
 
 MICROSECONDS_PER_DAY = 86_400_000_000
 
 
-def daily_statistics(session: Session, live: Live, index: int) -> list[tuple[int, int, int, JointStatistics]]:
-    """Rows (day, phase, variant, n, and centred sums) by day of the first event."""
+@dataclass(frozen=True, slots=True)
+class DailySums:
+    """By how much the sums of a metric changed on each day.
+
+    Attributes
+    ----------
+    x0, y0 : float
+        Origin of denominators and values: sums are of deviations from it.
+    rows : list of tuple
+        (day since 1970, phase, variant, new subjects, and the changes of the sums of dx, dy, dx^2, dy^2, dx dy).
+    """
+
+    x0: float
+    y0: float
+    rows: list[tuple[Any, ...]]
+
+
+def daily_sums(session: Session, live: Live, index: int) -> DailySums:
+    """Return how the sums of one metric changed from day to day (UTC).
+
+    Notes
+    -----
+    A subject whose events are all of one day has its present value from that day on. For the others the log of events
+    is read: what they came to by the end of each of their days replaces what they had come to before. Days are those
+    on which events happened, not on which they were recorded.
+    """
     where = (ABSubjectRow.experiment_id == live.row_id, ABSubjectRow.metric == index)
     y0, x0 = session.execute(
         sa.select(sa.func.avg(ABSubjectRow.value), sa.func.avg(ABSubjectRow.denominator)).where(*where)
     ).one()
     if y0 is None:
-        return []
-    y0, x0 = float(y0), float(x0)
-    day = sa.type_coerce(ABSubjectRow.first_at, sa.BigInteger) // MICROSECONDS_PER_DAY
-    dx, dy = ABSubjectRow.denominator - x0, ABSubjectRow.value - y0
-    rows: Any = session.execute(
-        sa.select(
-            day,
-            ABSubjectRow.phase,
-            ABSubjectRow.variant,
-            sa.func.count(),
-            *(sa.func.sum(term) for term in (dx, dy, dx * dx, dy * dy, dx * dy)),
-        )
-        .where(*where)
-        .group_by(day, ABSubjectRow.phase, ABSubjectRow.variant)
-        .order_by(day)
+        return DailySums(0.0, 0.0, [])
+    x0, y0 = float(x0), float(y0)
+    first, last = _day(ABSubjectRow.first_at), _day(ABSubjectRow.last_at)
+    terms = _terms(ABSubjectRow.denominator - x0, ABSubjectRow.value - y0)
+    grouped = (first, ABSubjectRow.phase, ABSubjectRow.variant)
+    rows = session.execute(
+        sa.select(*grouped, sa.func.count(), *(sa.func.sum(term) for term in terms))
+        .where(*where, first == last)
+        .group_by(*grouped)
+    ).all()
+    several = session.scalar(sa.select(ABSubjectRow.subject).where(*where, first != last).limit(1))
+    if several is not None:
+        rows = [*rows, *session.execute(_changes(live, index, x0, y0)).all()]
+    return DailySums(x0, y0, [tuple(row) for row in rows])
+
+
+def _day(instant: Any) -> Any:
+    return sa.type_coerce(instant, sa.BigInteger) // MICROSECONDS_PER_DAY
+
+
+def _terms(dx: Any, dy: Any) -> tuple[Any, ...]:
+    return dx, dy, dx * dx, dy * dy, dx * dy
+
+
+def _changes(live: Live, index: int, x0: float, y0: float) -> Any:
+    """Statement for the changes by subjects with events on several days, in the columns of `DailySums.rows`."""
+    metric = live.config.metrics[index]
+    event, row = ABEventRow, ABSubjectRow
+    joined = sa.and_(row.experiment_id == event.experiment_id, row.metric == event.metric, row.subject == event.subject)
+    inside = (
+        event.experiment_id == live.row_id,
+        event.metric == index,
+        row.experiment_id == live.row_id,
+        row.metric == index,
+        _day(row.first_at) != _day(row.last_at),
     )
-    result: list[tuple[int, int, int, JointStatistics]] = []
-    for at, phase, variant, n, sx, sy, sxx, syy, sxy in rows:
-        statistics = _centred(int(n), x0, y0, sx, sy, sxx, syy, sxy)
-        result.append((int(at), int(phase), int(variant), statistics))
-    return result
+    day = _day(event.at)
+    of_subject = (row.subject.label("subject"), row.phase.label("phase"), row.variant.label("variant"))
+    if metric.aggregation in (Aggregation.FIRST, Aggregation.LAST):
+        latest = metric.aggregation is Aggregation.LAST
+        order = (event.at.desc(), event.id.desc()) if latest else (event.at, event.id)
+        place = sa.func.row_number().over(partition_by=(row.subject, day), order_by=order).label("place")
+        ranked = sa.select(*of_subject, day.label("day"), event.value.label("value"), place)
+        events = ranked.join_from(event, row, joined).where(*inside).subquery()
+        days = sa.select(events).where(events.c.place == 1).subquery()
+        so_far: dict[str, Any] = {"partition_by": days.c.subject, "order_by": days.c.day}
+        value: Any = days.c.value if latest else sa.func.first_value(days.c.value).over(**so_far)
+        below: Any = sa.literal(x0)
+    else:
+        sums = (sa.func.count().label("n"), sa.func.sum(event.value).label("total"),
+                sa.func.sum(event.denominator).label("below"), sa.func.max(event.value).label("top"))  # fmt: skip
+        summed = sa.select(*of_subject, day.label("day"), *sums).join_from(event, row, joined).where(*inside)
+        days = summed.group_by(row.subject, row.phase, row.variant, day).subquery()
+        so_far = {"partition_by": days.c.subject, "order_by": days.c.day}
+        total = sa.func.sum(days.c.total).over(**so_far)
+        if metric.aggregation is Aggregation.MEAN:
+            value = total / sa.func.sum(days.c.n).over(**so_far)
+        elif metric.aggregation is Aggregation.SUM:
+            value = total
+        else:
+            value = sa.func.max(days.c.top).over(**so_far)
+        below = sa.func.sum(days.c.below).over(**so_far)
+    now = sa.select(
+        days.c.subject, days.c.phase, days.c.variant, days.c.day, value.label("value"), below.label("below")
+    ).subquery()
+    in_order: dict[str, Any] = {"partition_by": now.c.subject, "order_by": now.c.day}
+    steps = sa.select(
+        now,
+        sa.func.lag(now.c.value).over(**in_order).label("value_before"),
+        sa.func.lag(now.c.below).over(**in_order).label("below_before"),
+    ).subquery()
+    after = _terms(steps.c.below - x0, steps.c.value - y0)
+    before = _terms(steps.c.below_before - x0, steps.c.value_before - y0)
+    changes = (sa.func.sum(more - sa.func.coalesce(less, 0.0)) for more, less in zip(after, before, strict=True))
+    grouped = (steps.c.day, steps.c.phase, steps.c.variant)
+    is_new = sa.case((steps.c.value_before.is_(None), 1), else_=0)
+    return sa.select(*grouped, sa.func.sum(is_new), *changes).group_by(*grouped)
 
 
-def daily_points(
-    config: ExperimentConfig, index: int, variant: int, rows: Sequence[tuple[int, int, int, JointStatistics]]
-) -> list[DailyPoint]:
-    """Cumulate daily statistics (day, phase, variant, statistics) into one comparison per day."""
+def daily_points(config: ExperimentConfig, index: int, variant: int, sums: DailySums) -> list[DailyPoint]:
+    """Cumulate the daily changes into one comparison per day."""
     metric, result = config.metrics[index], []
-    cumulated: dict[tuple[int, int], JointStatistics] = {}
-    by_day: dict[int, list[tuple[int, int, JointStatistics]]] = {}
-    for day, phase, which, statistics in rows:
-        by_day.setdefault(day, []).append((phase, which, statistics))
+    is_ratio = metric.metric_type is MetricType.RATIO
+    by_day: dict[int, list[tuple[Any, ...]]] = {}
+    for day, *rest in sums.rows:
+        by_day.setdefault(int(day), []).append(tuple(rest))
     empty = MeanStatistics(n=0, mean=0.0, deviations=0.0)
+    cumulated: dict[tuple[int, int], list[float]] = {}
     for day in sorted(by_day):
-        for phase, which, statistics in by_day[day]:
-            key = (phase, which)
-            cumulated[key] = cumulated[key] + statistics if key in cumulated else statistics
-        arms = {
-            key: (ratio_statistics(arm) if metric.metric_type is MetricType.RATIO else arm.y)
-            for key, arm in cumulated.items()
-            if metric.metric_type is not MetricType.RATIO or arm.x_mean != 0.0
-        }
-        pairs = [(arms.get((p, 0), empty), arms.get((p, variant), empty)) for p in sorted({p for p, _ in cumulated})]
+        for phase, which, *changes in by_day[day]:
+            totals = cumulated.setdefault((int(phase), int(which)), [0.0] * len(changes))
+            totals[:] = [total + change for total, change in zip(totals, changes, strict=True)]
+        joint = {key: centred(round(n), sums.x0, sums.y0, *rest) for key, (n, *rest) in cumulated.items()}
+        arms = {key: (ratio_arm(arm) or empty) if is_ratio else arm.y for key, arm in joint.items()}
+        pairs = _strata(arms, variant, empty)
         found = compare_means(pairs, alpha=config.significance_level)
         lower = upper = None
         if found.effect is not None and found.standard_error is not None:
@@ -85,7 +162,7 @@ def daily_points(
                 found.standard_error,
                 found.n_baseline + found.n_treatment,
                 alpha=config.significance_level,
-                tuned_for=2 * (config.planned_sample_size or 2500),
+                tuned_for=2 * (config.planned_sample_size or DEFAULT_TUNING // 2),
             )
             lower, upper = sequence.ci_lower, sequence.ci_upper
         result.append(
@@ -103,3 +180,11 @@ def daily_points(
             )
         )
     return result
+
+
+def _strata(
+    arms: dict[tuple[int, int], MeanStatistics], variant: int, empty: MeanStatistics
+) -> Sequence[tuple[MeanStatistics, MeanStatistics]]:
+    """Return (baseline, treatment) of every phase so far."""
+    phases = sorted({phase for phase, _ in arms}) or [1]
+    return [(arms.get((phase, 0), empty), arms.get((phase, variant), empty)) for phase in phases]

@@ -330,6 +330,11 @@ class ExperimentConfig:
         upwards = self.direction == "higher" if self.alternative == "two-sided" else self.alternative == "greater"
         effect = self.minimum_detectable_effect * (1.0 if upwards else -1.0)
         if self.metric_type is MetricType.BINARY:
+            if self.minimum_detectable_effect >= 1.0:
+                raise InvalidValueError(
+                    f"minimum_detectable_effect {self.minimum_detectable_effect!r} of a binary metric must be below 1: "
+                    "it is a difference of rates"
+                )
             rate = self.baseline_value
             if rate is None:  # the rates around one half need most subjects
                 rate = 0.5 - effect / 2.0
@@ -339,13 +344,14 @@ class ExperimentConfig:
                     "give rates outside (0, 1)"
                 )
             size = sample_size_proportions(rate, rate + effect, **common)
-        elif self.metric_type is MetricType.COUNT and (self.baseline_value or 0.0) > 0.0:
-            if (self.baseline_value or 0.0) + effect <= 0.0:
+        elif self.metric_type is MetricType.COUNT and (self.baseline_value or self.baseline_sd or 0.0) > 0.0:
+            mean = self.baseline_value or (self.baseline_sd or 0.0) ** 2  # Poisson
+            if mean + effect <= 0.0:
                 raise InvalidValueError(
-                    f"baseline_value {self.baseline_value!r} and minimum_detectable_effect "
+                    f"baseline_value {mean!r} and minimum_detectable_effect "
                     f"{self.minimum_detectable_effect!r} give a mean of 0 or less"
                 )
-            size = sample_size_counts(effect, self.baseline_value or 0.0, sd=self.baseline_sd, **common)
+            size = sample_size_counts(effect, mean, sd=self.baseline_sd, **common)
         else:
             if self.baseline_sd is None:
                 return None

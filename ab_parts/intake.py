@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ __all__ = [
 
 def to_subject(user_id: object) -> str:
     """Return the id of a subject as text, or say what is wrong with it."""
+    if type(user_id) is str and user_id.isascii() and user_id.isprintable() and user_id.strip():
+        return user_id if len(user_id) < 256 else check_key(user_id, "user_id")  # nothing else can be wrong with it
     if isinstance(user_id, str):
         return check_key(user_id, "user_id")
     if isinstance(user_id, int | np.integer) and not isinstance(user_id, bool):
@@ -45,12 +48,11 @@ def to_subjects(user_ids: Iterable[object]) -> list[str]:
         return []
     try:
         joined = "".join(listed)
-        plain = (
-            joined.isascii() and joined.isprintable() and len(min(listed, key=len)) > 0 and max(map(len, listed)) < 256
-        )
+        lengths = set(map(len, listed))
+        plain = joined.isascii() and joined.isprintable() and min(lengths) > 0 and max(lengths) < 256
     except TypeError:
         plain = False
-    if plain and not any(text.isspace() for text in listed):
+    if plain and (" " not in joined or not any(map(str.isspace, listed))):
         return listed
     return [to_subject(value) for value in listed]
 
@@ -75,9 +77,10 @@ def to_columns(
                         raise ValueError(f"row {position} has no {name!r}")
             table = {name: [row.get(name) for row in listed] for name in names}
         else:
-            for position, row in enumerate(listed):
-                if not isinstance(row, tuple | list) or len(row) != 2:
-                    raise ValueError(f"row {position} must be a mapping or a pair (user_id, value), got {row!r}")
+            if not (set(map(type, listed)) <= {tuple, list} and set(map(len, listed)) <= {2}):
+                for position, row in enumerate(listed):
+                    if not isinstance(row, tuple | list) or len(row) != 2:
+                        raise ValueError(f"row {position} must be a mapping or a pair (user_id, value), got {row!r}")
             table = {"user_id": [row[0] for row in listed], "value": [row[1] for row in listed]}
     missing = [name for name in required if name not in table]
     if missing and any(table.values()):
@@ -184,7 +187,6 @@ def to_event_ids(column: Sequence[Any] | None, n: int) -> list[str | None] | Non
 
 def merge_events(
     config: ExperimentConfig,
-    order: Sequence[int],
     metrics: Sequence[int],
     subjects: Sequence[str],
     numbers: Sequence[float],
@@ -192,17 +194,20 @@ def merge_events(
     instants: Sequence[int],
 ) -> dict[int, dict[str, tuple[int, float, float, float, int, int]]]:
     """Combine the events of a batch: metric -> subject -> (n, total, denominator, value, first_at, last_at)."""
+    kinds = set(metrics)
+    if len(kinds) == 1 and len(set(subjects)) == len(subjects):  # nothing to combine
+        rows = zip(repeat(1), numbers, below, numbers, instants, instants)
+        return {kinds.pop(): dict(zip(subjects, rows, strict=True))}
     merged: dict[int, dict[str, tuple[int, float, float, float, int, int]]] = {}
-    for i in order:
-        by_subject = merged.setdefault(metrics[i], {})
-        number, at, subject = numbers[i], instants[i], subjects[i]
+    for metric, subject, number, under, at in zip(metrics, subjects, numbers, below, instants, strict=True):
+        by_subject = merged.setdefault(metric, {})
         old = by_subject.get(subject)
         if old is None:
-            by_subject[subject] = (1, number, below[i], number, at, at)
+            by_subject[subject] = (1, number, under, number, at, at)
             continue
         n, total, denominator, value, first, last = old
         n, total = n + 1, total + number
-        aggregation = config.metrics[metrics[i]].aggregation
+        aggregation = config.metrics[metric].aggregation
         if aggregation is Aggregation.MEAN:
             value = total / n
         elif aggregation is Aggregation.SUM:
@@ -213,5 +218,5 @@ def merge_events(
             value = number if at >= last else value
         elif at < first:
             value = number
-        by_subject[subject] = (n, total, denominator + below[i], value, min(first, at), max(last, at))
+        by_subject[subject] = (n, total, denominator + under, value, min(first, at), max(last, at))
     return merged

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,11 +27,11 @@ from ab_parts.intake import (
     to_subjects,
     to_variant_indices,
 )
-from ab_parts.metrics import Aggregation
+from ab_parts.metrics import LARGEST_VALUE, Aggregation
 from ab_parts.queries import find_experiment
-from db import ABAssignmentRow, ABAttributeRow, ABExperimentRow, ABPhaseRow, Database, to_microseconds
+from db import ABAttributeRow, ABExperimentRow, ABPhaseRow, Database, to_microseconds
 from errors import NotFoundError
-from values import check_key, decode_json, to_float, to_utc
+from values import check_key, check_text, decode_json, to_float, to_utc
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -48,6 +49,7 @@ _INSERT_ASSIGNMENT = (
     "INSERT INTO ab_assignments (experiment_id, subject, variant, phase, assigned_at, conflicts) "
     "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING"
 )
+_READ_ASSIGNMENT = "SELECT variant, phase FROM ab_assignments WHERE experiment_id = ? AND subject = ?"
 _COUNT_CONFLICT = "UPDATE ab_assignments SET conflicts = conflicts + 1 WHERE experiment_id = ? AND subject = ?"
 _INSERT_EVENT = (
     "INSERT INTO ab_events (experiment_id, metric, subject, value, denominator, at, event_id) "
@@ -101,14 +103,13 @@ class Recording:
         """
         subject = to_subject(user_id)
         with self._database.read() as session:
-            live = self._find_live(session, exp_id)
-            stored = session.scalar(
-                sa.select(ABAssignmentRow.variant).where(
-                    ABAssignmentRow.experiment_id == live.row_id, ABAssignmentRow.subject == subject
-                )
-            )
+            cursor = session.connection().connection.cursor()
+            live = self._fetch_live(cursor, check_text(exp_id, "exp_id", 255)) or self._find_live(session, exp_id)
+            cursor.execute(self._database.sql(_READ_ASSIGNMENT), (live.row_id, subject))
+            stored = cursor.fetchone()
+            cursor.close()
         if stored is not None:
-            return live.config.variants[stored]
+            return str(live.config.variants[stored[0]])
         if not store:
             variant = live.variant_of(subject)
             return None if variant < 0 else live.config.variants[variant]
@@ -164,7 +165,7 @@ class Recording:
                 cursor.execute(sql(_INSERT_ASSIGNMENT), row)
                 if cursor.rowcount == 1:
                     return variant, live.phase
-        cursor.execute(sql("SELECT variant, phase FROM ab_assignments WHERE experiment_id = ? AND subject = ?"), where)
+        cursor.execute(sql(_READ_ASSIGNMENT), where)
         found = cursor.fetchone()
         if found is None:
             check_running(live)
@@ -184,17 +185,18 @@ class Recording:
             if missing.any():
                 computed = live.variants_of([subjects[index] for index in np.flatnonzero(missing).tolist()])
                 variants[missing] = computed
-        wanted: dict[str, int] = {}
-        for subject, variant in zip(subjects, variants.tolist(), strict=True):
-            wanted.setdefault(subject, variant)
+        # Backwards, so that the first claim of a subject is the one that stays.
+        wanted: dict[str, int] = dict(zip(reversed(subjects), reversed(variants.tolist()), strict=True))
         new = 0
         inside = [(subject, variant) for subject, variant in wanted.items() if variant >= 0]
         if live.status == "running" and inside:
             now = to_microseconds(to_utc())
             # In key order: appends to the clustered table instead of splitting pages, and no deadlocks on PostgreSQL.
             inside.sort()
-            rows = [(live.row_id, subject, variant, live.phase, now) for subject, variant in inside]
-            cursor.executemany(sql(_INSERT_ASSIGNMENT), rows)
+            cursor.executemany(
+                sql(_INSERT_ASSIGNMENT),
+                [(live.row_id, subject, variant, live.phase, now) for subject, variant in inside],
+            )
             new = cursor.rowcount
         if new == len(wanted) and (claimed is None or len(wanted) == len(subjects)):
             return variants
@@ -338,48 +340,40 @@ class Recording:
                 kept = self._unknown_events(cursor, live, kept, keys)
             if kept.size == 0:
                 return 0
-            sql = self._database.sql
-            order = kept.tolist()
-            metric_list, number_list, below_list = metrics.tolist(), numbers.tolist(), below.tolist()
-            at_list = instants.tolist()
-            row = live.row_id
+            columns = [
+                metrics.tolist(),
+                subjects,
+                numbers.tolist(),
+                below.tolist(),
+                instants.tolist(),
+                keys or [None] * n,
+            ]
+            names = dict(zip(subjects, variants.tolist(), strict=True))
+            if kept.size < n:
+                places = kept.tolist()
+                columns = [[column[place] for place in places] for column in columns]
+            self._insert_events(cursor, live, columns, names)
+        return int(kept.size)
+
+    def _insert_events(self, cursor: Any, live: Live, columns: list[list[Any]], variant_of: dict[str, int]) -> None:
+        """Append events that are new, given in columns, and add them to the rows of their subjects."""
+        sql = self._database.sql
+        cursor.executemany(sql(_INSERT_EVENT), zip(repeat(live.row_id), *columns))
+        merged = merge_events(live.config, *columns[:5])
+        phases = None
+        if live.phase > 1:
+            phases = self._stored_phases(cursor, live, sorted(set(columns[1])))
+        row, now = live.row_id, live.phase
+        for index, by_subject in merged.items():
+            upsert = _upsert_subject(self._database.dialect, live.config.metrics[index].aggregation)
+            # In key order, as the assignments.
             cursor.executemany(
-                sql(_INSERT_EVENT),
+                sql(upsert),
                 [
-                    (
-                        row,
-                        metric_list[i],
-                        subjects[i],
-                        number_list[i],
-                        below_list[i],
-                        at_list[i],
-                        keys[i] if keys else None,
-                    )
-                    for i in order
+                    (row, index, subject, variant_of[subject], now if phases is None else phases[subject], *sums)
+                    for subject, sums in sorted(by_subject.items())
                 ],
             )
-            merged = merge_events(config, order, metric_list, subjects, number_list, below_list, at_list)
-            phases = None
-            if live.phase > 1:
-                phases = self._stored_phases(cursor, live, sorted({subjects[i] for i in order}))
-            variant_of = dict(zip(subjects, variants.tolist(), strict=True))
-            for index, by_subject in merged.items():
-                upsert = _upsert_subject(self._database.dialect, config.metrics[index].aggregation)
-                cursor.executemany(
-                    sql(upsert),
-                    [
-                        (
-                            row,
-                            index,
-                            subject,
-                            variant_of[subject],
-                            live.phase if phases is None else phases[subject],
-                            *sums,
-                        )
-                        for subject, sums in sorted(by_subject.items())
-                    ],
-                )
-        return len(order)
 
     def _unknown_events(self, cursor: Any, live: Live, kept: np.ndarray, keys: list[str | None]) -> np.ndarray:
         """Keep the first event of every id that is not stored yet."""
@@ -437,7 +431,10 @@ class Recording:
                 elif isinstance(value, bool | np.bool_):
                     records.append((name, subject, None, "yes" if value else "no"))
                 else:
-                    records.append((name, subject, to_float(value, f"{name} of row {position}"), None))
+                    number = to_float(value, f"{name} of row {position}")
+                    if abs(number) > LARGEST_VALUE:
+                        raise ValueError(f"{name} of row {position} must lie within ±1e150, got {number!r}")
+                    records.append((name, subject, number, None))
         with self._database.driver() as cursor:
             live = self._lock_live(cursor, exp_id, self._known_id(exp_id))
             rows_sorted = sorted({(name, subject): rest for name, subject, *rest in records}.items())
@@ -524,11 +521,18 @@ class Recording:
         lock = ""
         if self._database.dialect == "postgresql":
             lock = " FOR UPDATE OF e" if exclusive else " FOR SHARE OF e"
+        live = self._fetch_live(cursor, exp_id, row_id, lock)
+        if live is None:
+            raise NotFoundError(f"no experiment with the id {exp_id!r}; create it with create_experiment()")
+        return live
+
+    def _fetch_live(self, cursor: Any, exp_id: str, row_id: int | None = None, lock: str = "") -> Live | None:
+        """Read the experiment of an id through the driver, which takes a tenth of the time of the row's class."""
         statement = _READ_LIVE + ("e.uid = ?" if row_id is None else "e.id = ?") + lock
         cursor.execute(self._database.sql(statement), (exp_id if row_id is None else row_id,))
         found = cursor.fetchone()
         if found is None or found[1] != exp_id:
-            raise NotFoundError(f"no experiment with the id {exp_id!r}; create it with create_experiment()")
+            return None
         found = tuple(found)
         known = self._lives.get(exp_id)
         if known is not None and known[0] == found:  # nothing of status, phase, split or namespace changed

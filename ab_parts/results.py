@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DailyPoint",
+    "DeletedExperiment",
     "Experiment",
     "ExperimentAnalysis",
     "Look",
@@ -430,6 +431,26 @@ class DailyPoint(Record):
     ci_upper: float | None
     sequential_lower: float | None
     sequential_upper: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletedExperiment(Record):
+    """What the deletion of a test took away.
+
+    Attributes
+    ----------
+    exp_id, name : str
+    n_assignments, n_events : int
+        Rows that are gone.
+    database_bytes : int
+        Given back to the disk; 0 on PostgreSQL, whose server does that by itself.
+    """
+
+    exp_id: str
+    name: str
+    n_assignments: int
+    n_events: int
+    database_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

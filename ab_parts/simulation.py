@@ -12,6 +12,7 @@ from ab_parts.design import ExperimentConfig
 from ab_parts.metrics import MetricType
 from ab_parts.results import Look, SimulationResult
 from ab_parts.summaries import data_from_values
+from stats.power_counts import draw_counts
 from values import InvalidValueError
 
 __all__ = ["simulate"]
@@ -125,7 +126,8 @@ def _drawer(
     kind = config.metric_type
     default = {MetricType.BINARY: 0.5, MetricType.COUNT: 5.0, MetricType.CONTINUOUS: 0.0, MetricType.RATIO: 0.5}[kind]  # type: ignore[index]
     centre = value if value is not None else config.baseline_value if config.baseline_value is not None else default
-    spread = sd if sd is not None else config.baseline_sd if config.baseline_sd is not None else 1.0
+    stated = sd if sd is not None else config.baseline_sd
+    spread = 1.0 if stated is None else stated
     if kind is MetricType.BINARY and not (0.0 <= centre <= 1.0 and 0.0 <= centre + effect <= 1.0):
         raise InvalidValueError(f"rates {centre!r} and {centre + effect!r} must lie in [0, 1]")
     if kind is MetricType.COUNT and not (centre >= 0.0 and centre + effect >= 0.0):
@@ -136,6 +138,8 @@ def _drawer(
         if kind is MetricType.BINARY:
             return (rng.random(n) < mean).astype(np.float64)
         if kind is MetricType.COUNT:
+            if centre > 0.0 and centre + effect > 0.0:  # as spread out as the design says; Poisson when it says nothing
+                return draw_counts(rng, n, effect, centre, sd=stated, treatment=variant == 1)
             return rng.poisson(mean, n).astype(np.float64)
         if kind is MetricType.RATIO:
             below = 1.0 + rng.poisson(4.0, n)

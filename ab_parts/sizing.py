@@ -25,6 +25,7 @@ from stats.power import (
     sample_size_means,
     sample_size_proportions,
 )
+from stats.power_counts import mde_counts, power_counts, sample_size_counts
 from stats.sequential import beta_spending_design, boundaries, drift_for_power
 from values import InvalidValueError, check_choice, to_float, to_int
 
@@ -130,9 +131,10 @@ def plan_sample_size(
     relative_effect : float or None
         Instead of it: share of ``baseline_value``.
     baseline_value : float or None
-        Expected rate (binary; required), mean (count: its square root is the standard deviation unless one is given).
+        Expected rate (binary; required) or mean (count; the square of ``baseline_sd`` by default, as for Poisson).
     baseline_sd : float or None
-        Standard deviation per subject: required for continuous metrics; for ratios that of the linearised ratio.
+        Standard deviation per subject: required for continuous metrics; for ratios that of the linearised ratio; for
+        counts the square root of the mean by default.
     n_per_variant : int or None
         Subjects of the baseline. Given: power (or, if that is given too, the effect) is what is computed.
     power : float or None
@@ -157,6 +159,11 @@ def plan_sample_size(
     ------
     ValueError
         If something needed is missing or out of range.
+
+    Notes
+    -----
+    Counts are planned for the test that judges them, Mann-Whitney's, unless a margin is given: non-inferiority is a
+    statement on means.
 
     Examples
     --------
@@ -183,6 +190,8 @@ def plan_sample_size(
     common: dict[str, Any] = {"alpha": alpha, "alternative": alternative, "comparisons": comparisons}
     sd = 1.0
     rate = 0.5
+    mean = 0.0
+    by_ranks = kind is MetricType.COUNT and margin == 0.0
     if kind is MetricType.BINARY:
         if baseline_value is None:
             raise InvalidValueError("baseline_value, the expected rate, is required for binary metrics")
@@ -193,8 +202,14 @@ def plan_sample_size(
         if baseline_sd is None:
             raise InvalidValueError(f"baseline_sd is required for {kind.value} metrics")
         sd = positive(baseline_sd, "baseline_sd")
+        if by_ranks:
+            mean = sd * sd if baseline_value is None else positive(baseline_value, "baseline_value")
+            if effect is not None and not mean + effect > 0.0:
+                raise InvalidValueError(f"an effect of {effect!r} on a mean count of {mean!r} leaves nothing to count")
 
     def power_at(n: float, size: float) -> float:
+        if by_ranks:
+            return power_counts(size, mean, n, n * ratio, sd=sd, **common)
         if kind is MetricType.BINARY:
             return power_proportions(rate, rate + size, n, n * ratio, margin=margin, **common)
         return power_means(size, sd, n, n * ratio, margin=margin, **common)
@@ -210,7 +225,10 @@ def plan_sample_size(
         sizes: dict[str, Any] = {
             "power": wanted, "treatment_share": split, "n_treatments": treatments, "margin": margin, **common,
         }  # fmt: skip
-        if kind is MetricType.BINARY:
+        if by_ranks:
+            sizes.pop("margin")
+            found = sample_size_counts(effect, mean, sd=sd, **sizes)
+        elif kind is MetricType.BINARY:
             found = sample_size_proportions(rate, rate + effect, **sizes)
         else:
             found = sample_size_means(effect, sd, **sizes)
@@ -220,9 +238,14 @@ def plan_sample_size(
         n1 = to_int(n_per_variant, "n_per_variant", 2, 10**12)
         n2 = max(1, round(n1 * ratio))
         formula = "difference of proportions (pooled normal)" if kind is MetricType.BINARY else "difference of means"
+        formula = "Mann-Whitney (Zhao, Rahardja and Qu, tie-corrected)" if by_ranks else formula
         if effect is None:
             wanted = 0.8 if power is None else between(power, "power", 0.0, 1.0)
-            if kind is MetricType.BINARY:
+            if by_ranks:
+                effect = mde_counts(mean, n1, n2, sd=sd, power=wanted, **common)
+                if effect is None:
+                    raise InvalidValueError(f"no mean is far enough from {mean!r} to be found with {n1:,} subjects")
+            elif kind is MetricType.BINARY:
                 effect = mde_proportions(rate, n1, n2, power=wanted, **common)
                 if effect is None:
                     raise InvalidValueError(f"no rate is far enough from {rate!r} to be found with {n1:,} subjects")
@@ -247,5 +270,5 @@ def plan_sample_size(
         metric_type=str(kind.value),
         formula=formula if factor == 1.0 else f"{formula}, times {factor:.4f} for {DEFAULT_LOOKS} looks",
         days=None if subjects_per_day is None else days_needed(total, to_float(subjects_per_day, "subjects_per_day")),
-        curve=[(n, power_at(n / factor, effect)) for n in steps if n * ratio > 1.0],
+        curve=[(n, power_at(n / factor, effect)) for n in steps if n / factor > 1.0 and n / factor * ratio > 1.0],
     )

@@ -105,7 +105,8 @@ def apply_stopping(
         if result.significant:
             good = (found.z > 0) == (config.direction == "higher")
             result.stopped = "success" if good else "harm"
-        result.boundary = z_sequence.half_width / se
+        reach = z_sequence.half_width / se
+        result.boundary = reach if math.isfinite(reach) else None
         result.finished = (
             True
             if result.significant

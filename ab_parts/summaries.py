@@ -18,7 +18,7 @@ from stats.ranks import Tallies
 from stats.ratios import ratio_statistics
 from values import InvalidValueError
 
-__all__ = ["MetricData", "data_from_values"]
+__all__ = ["MetricData", "data_from_values", "ratio_arm"]
 
 FEW_PER_SIDE = 2
 
@@ -106,7 +106,7 @@ class MetricData:
         if not self.joint:
             return [(self.means.get((p, 0), empty), self.means.get((p, variant), empty)) for p in phases], None
         if self.metric.metric_type is MetricType.RATIO:
-            arms = {key: ratio_statistics(arm) for key, arm in self.joint.items() if arm.n and arm.x_mean != 0.0}
+            arms = {key: ratio_arm(arm) or empty for key, arm in self.joint.items()}
             return [(arms.get((p, 0), empty), arms.get((p, variant), empty)) for p in phases], None
         nothing = JointStatistics(n=0, x_mean=0.0, y_mean=0.0, x_deviations=0.0, y_deviations=0.0, xy_deviations=0.0)
         pairs, before, after = [], 0.0, 0.0
@@ -157,7 +157,7 @@ class MetricData:
         empty = []
         for name, index in (("the baseline", 0), ("the treatment", variant)):
             arms = [arm for (_, which), arm in self.joint.items() if which == index and arm.n]
-            if arms and all(arm.x_mean == 0.0 for arm in arms):
+            if arms and all(ratio_arm(arm) is None for arm in arms):
                 empty.append(name)
         if not empty:
             return result
@@ -169,6 +169,16 @@ class MetricData:
             reason=reason,
             relative_reason=reason,
         )
+
+
+def ratio_arm(arm: JointStatistics) -> MeanStatistics | None:
+    """Return the linearised ratio of an arm; None where the denominators add up to zero, or to next to nothing."""
+    if not arm.n or arm.x_mean == 0.0:
+        return None
+    try:
+        return ratio_statistics(arm)
+    except (ZeroDivisionError, OverflowError, ValueError):  # the quotient leaves the range of floats
+        return None
 
 
 def _rate(arm: tuple[int, int] | None) -> MeanStatistics:

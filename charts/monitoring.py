@@ -48,6 +48,7 @@ __all__ = [
 
 SHOWN_POINTS = 2_000  # of a series; the newest
 SHOWN_FEATURES = 40
+LABEL_SHARE = 0.15  # of the width of a chart that the words beside a violation take
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIRECTION_COLORS = {
     "degradation": VERDICT_COLORS["bad"],
@@ -142,7 +143,7 @@ def plot_trend(drift: PerformanceDrift) -> go.Figure:
 
 def plot_psi_heatmap(history: FeatureHistory) -> go.Figure:
     """Draw the population stability index of every feature in every window; windows without data stay empty."""
-    title = f"Population stability index of {shorten_label(history.name)} {shorten_label(history.version)}"
+    title = f"Population stability index of {shorten_label(history.name)} {shorten_label(history.version)}; ✗ is drift"
     if not history.features or not history.windows:
         return empty_figure(title, "no batches in this period")
     n_bad = sum(any(row) for row in history.drifted)
@@ -150,7 +151,7 @@ def plot_psi_heatmap(history: FeatureHistory) -> go.Figure:
     height = max(240, 120 + 26 * min(len(history.features), SHOWN_FEATURES))
     figure = base_figure(title, x_title=f"Time (UTC), by {history.bucket}", height=height, alt=alt)
     features = history.features[:SHOWN_FEATURES]
-    text = [["drift" if bad else "" for bad in row] for row in history.drifted[: len(features)]]
+    text = [["✗" if bad else "" for bad in row] for row in history.drifted[: len(features)]]
     good, watch, bad = VERDICT_COLORS["good"], VERDICT_COLORS["watch"], VERDICT_COLORS["bad"]
     top = 0.5
     figure.add_heatmap(
@@ -322,19 +323,33 @@ def _add_violations(figure: go.Figure, drift: PerformanceDrift) -> None:
         if not marked:
             continue
         named = [", ".join(v.rule for v in rules) for rules in marked.values()]
+        written = _far_apart(list(marked), drift)
         figure.add_scatter(
             x=list(marked),
             y=[rules[0].value for rules in marked.values()],
             name=direction,
             mode="markers+text",
             marker={"symbol": _DIRECTION_SYMBOLS[direction], "size": 12, "color": color, "line": {"width": 1.5}},
-            # Rules are written where they begin: the same words at each point of a long excursion would overlap.
-            text=[text if i == 0 or text != named[i - 1] else "" for i, text in enumerate(named)],
+            # Rules are written where they begin: words at each point of a long excursion would overlap.
+            text=[text if there else "" for text, there in zip(named, written, strict=True)],
             customdata=named,
             textposition="middle left",
             textfont={"size": 12},
             hovertemplate="%{x}<br>%{y:.5g}<br>%{customdata}<extra></extra>",
         )
+
+
+def _far_apart(times: Sequence[datetime], drift: PerformanceDrift) -> list[bool]:
+    """Whether each of these instants is far enough from the last one that has words beside it."""
+    shown = [*drift.history[-SHOWN_POINTS:].times[:1], *drift.points[-SHOWN_POINTS:].times]
+    width = LABEL_SHARE * float(shown[-1] - shown[0]) if len(shown) > 1 else 0.0
+    found: list[bool] = []
+    last: datetime | None = None
+    for at in times:
+        far = last is None or abs((at - last).total_seconds()) * 1e6 >= width
+        found.append(far)
+        last = at if far else last
+    return found
 
 
 def _worst(directions: Sequence[str]) -> str:

@@ -67,7 +67,7 @@ def plot_rollup(frame: pd.DataFrame, metric: str, bucket: str) -> go.Figure:
     )  # fmt: skip
     highest = max(frame["n_points"].tolist())
     figure.update_layout(
-        yaxis={"overlaying": "y2", "side": "left"},
+        yaxis={"overlaying": "y2", "side": "left", "tickmode": "auto"},
         yaxis2={
             "title": {"text": "Points (count)"}, "side": "right", "range": [0, 4 * highest], "showgrid": False,
             "rangemode": "tozero",
@@ -100,7 +100,9 @@ def plot_segments(metric: str, frames: Mapping[str, pd.DataFrame]) -> go.Figure:
 def plot_prediction_scores(performance: PredictionPerformance, score: str) -> go.Figure:
     """Draw a score by bucket from the labels that have arrived, and the accuracy that the probabilities promise."""
     words = score.replace("_", " ")
-    title = f"{shorten_label(words[:1].upper() + words[1:])} of logged predictions by {performance.bucket}"
+    named = shorten_label(words[:1].upper() + words[1:] if len(words) > 4 else words.upper())
+    unit = " (0 to 1)" if performance.task == "classification" else ""
+    title = f"{named} of logged predictions by {performance.bucket}"
     buckets = performance.buckets
     at = [bucket.start_at for bucket in buckets]
     realised = [bucket.scores.get(score) for bucket in buckets]
@@ -109,7 +111,7 @@ def plot_prediction_scores(performance: PredictionPerformance, score: str) -> go
     if not known and all(value is None for value in estimates):
         return empty_figure(title, "no label has arrived, and no probability was logged")
     figure = base_figure(
-        title, x_title=f"Time (UTC), by {performance.bucket}", y_title=shorten_label(words),
+        title, x_title=f"Time (UTC), by {performance.bucket}", y_title=f"{named}{unit}",
         alt=escape(f"{words} in {len(buckets)} buckets; {known} of them have labels."),
     )  # fmt: skip
     if any(value is not None for value in estimates):

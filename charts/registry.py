@@ -112,7 +112,8 @@ def plot_comparison(comparison: ModelComparison) -> go.Figure:
             x=[bar.change_percent for bar in chosen],
             marker_color=color,
             text=[f"{bar.change_percent:+.2f}%" for bar in chosen],
-            textposition="auto",
+            textposition="outside",  # inside, grey on the bar is not readable
+            cliponaxis=False,
             customdata=[[bar.baseline, bar.value, bar.version, bar.direction] for bar in chosen],
             hovertemplate="%{y}: %{customdata[0]:.6g} → %{customdata[1]:.6g} in %{customdata[2]} (%{customdata[3]})"
             "<extra></extra>",

@@ -7,9 +7,8 @@
     >>> [trace.name for trace in figure.data]
     ['run-001']
 
-Frames come from `ExperimentTracking.metric_history`, `search_runs` and `compare_runs`. Values that are no finite
-number are gaps
-in a curve and are left out elsewhere.
+Frames come from `ExperimentTracking.metric_history`, `search_runs` and `compare_runs`. Values that are no finite number
+are gaps in a curve and are left out elsewhere.
 """
 
 from __future__ import annotations
@@ -233,7 +232,7 @@ def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, t
         low = float(finite.min()) if len(finite) else 0.0
         dimension: dict[str, Any] = {"label": _bare(name), "values": np.where(np.isfinite(values), values, low)}
         if ticks is not None:
-            dimension |= {"tickvals": np.log10(ticks).tolist(), "ticktext": [f"{tick:.6g}" for tick in ticks]}
+            dimension |= {"tickvals": np.log10(ticks).tolist(), "ticktext": [f"{tick:.3g}" for tick in ticks]}
         if labels is not None:
             dimension |= {
                 "tickvals": list(range(len(labels))),

@@ -22,6 +22,7 @@ from dashboard.ab_testing_tab import (
     TAB,
     TestView,
     build_test_view,
+    remembered,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def render_test(app: ui.App, exp_id: str) -> None:
     section = (ui.selected(f"{TAB}.section") or [SECTIONS[0]])[-1]
     attributes = app.testing.list_attributes(exp_id) if section == "Segments" else {}
     segment = sections.chosen_segment(attributes)
-    view = build_test_view(app.testing, exp_id, segment=segment)
+    view = remembered(("test", exp_id, segment), lambda: build_test_view(app.testing, exp_id, segment=segment))
     test, analysis = view.experiment, view.analysis
     with st.container(border=True):
         status = STATUS_TEXT.get(test.status, test.status)
@@ -76,9 +77,9 @@ def _draw_links(app: ui.App, test: Experiment) -> None:
     """Draw one click to the versions that are compared, and to the monitoring of the one in production."""
     links = chain.links_of_test(app.database, test.exp_id)
     if not links:
-        models = (
-            f"{formats.markdown(test.config.baseline_model)} against {formats.markdown(test.config.treatment_model)}"
-        )
+        config = test.config
+        rivals = [config.treatment_model] if config.treatments is None else list(config.treatments)
+        models = f"{formats.markdown(config.baseline_model)} against {formats.markdown(', '.join(rivals))}"
         ui.note(f"{models}: not tied to registered versions.")
     for link in links:
         words = f"{link.relation.capitalize()} {formats.markdown(formats.shorten(link.label, 40))}"
@@ -100,7 +101,7 @@ def _draw_exposure(view: TestView) -> None:
     icon, color = (":material/block:", "red") if view.is_blocked else (":material/balance:", "gray")
     st.markdown(f":{color}[{icon}] {formats.markdown(view.split)}")
     st.dataframe(
-        view.exposure, hide_index=True, key=f"{TAB}.exposure", alt="Exposure by variant",
+        view.exposure, hide_index=True, placeholder=formats.DASH, key=f"{TAB}.exposure", alt="Exposure by variant",
         column_config={
             **{
                 name: st.column_config.NumberColumn(format="%.1f %%")

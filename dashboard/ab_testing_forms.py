@@ -10,7 +10,7 @@ import streamlit as st
 import chain
 from dashboard import components as ui
 from dashboard import formats
-from dashboard.ab_testing_tab import TAB, points_text
+from dashboard.ab_testing_tab import SPENDING_TEXT, TAB, points_text
 
 if TYPE_CHECKING:
     from ab_testing import SampleSizePlan
@@ -28,6 +28,20 @@ STOPPING = {
     "Always valid: look whenever you like": "always_valid",
     "Fixed horizon: one look at the end": "fixed_horizon",
 }
+AGGREGATIONS = {  # the first is what the module would choose
+    "continuous": ("mean", "sum", "max", "last", "first"),
+    "binary": ("any", "last", "first"),
+    "count": ("sum", "max", "last", "first"),
+    "ratio": ("sum",),
+}
+AGGREGATION_TEXT = {
+    "mean": "their mean",
+    "sum": "their sum",
+    "any": "yes if any is",
+    "max": "the largest",
+    "last": "the last",
+    "first": "the first",
+}
 CORRECTIONS = ("holm", "bonferroni", "hochberg", "bh", "by", "none")
 CORRECTION_TEXT = {
     "holm": "Holm",
@@ -37,7 +51,6 @@ CORRECTION_TEXT = {
     "by": "Benjamini-Yekutieli (false discovery rate)",
     "none": "None",
 }
-SPENDING = ("obrien_fleming", "pocock", "hwang_shih_decani", "power")
 SOURCES = ("Registered versions", "Free names")
 
 
@@ -159,9 +172,20 @@ def _more(key: Any, kind: str) -> dict[str, Any]:
             hypothesis = st.text_area("Hypothesis", height=68, **key("hypothesis"))
             owner = st.text_input("Owner", **key("owner"))
         with right:
+            aggregation = st.selectbox(
+                "Events of one subject become", AGGREGATIONS[kind], format_func=lambda a: AGGREGATION_TEXT[a],
+                **key(f"aggregation.{kind}"),
+            )  # fmt: skip
+            planned = st.number_input(
+                "Planned subjects per variant", min_value=2, max_value=10**9, value=None, step=100,
+                help="Empty: computed from the smallest effect that matters", **key("planned"),
+            )  # fmt: skip
             alternative = st.selectbox("Alternative", ["two-sided", "greater", "less"], **key("alternative"))
             spending = st.selectbox(
-                "Spending of the error rate", SPENDING, format_func=lambda s: s.replace("_", " "), **key("spending")
+                "Spending of the error rate",
+                list(SPENDING_TEXT),
+                format_func=lambda s: SPENDING_TEXT[s],
+                **key("spending"),
             )
             futility = st.toggle("Report futility", value=True, help="Says when success became unlikely; non-binding",
                                  **key("futility"))  # fmt: skip
@@ -180,7 +204,8 @@ def _more(key: Any, kind: str) -> dict[str, Any]:
             share = st.slider("Share of the namespace", 0.01, 1.0, 1.0, 0.01, **key("share"))
     return {
         "treatments": treatments or "", "secondary_metrics": secondary or "", "guardrails": guardrails or "",
-        "correction": correction, "alternative": alternative, "spending": spending, "futility": futility,
+        "aggregation": aggregation, "planned_sample_size": planned, "correction": correction,
+        "alternative": alternative, "spending": spending, "futility": futility,
         "covariate": covariate or None, "winsorize_quantile": winsorize, "coverage": coverage,
         "namespace": namespace or None, "namespace_share": share, "hypothesis": hypothesis or "", "owner": owner or "",
     }  # fmt: skip

@@ -10,7 +10,16 @@ import streamlit as st
 
 from dashboard import components as ui
 from dashboard import formats
-from dashboard.ab_testing_tab import OUTCOME_TEXT, TAB, TestView, p_text, points_text, results_frame
+from dashboard.ab_testing_tab import (
+    OUTCOME_TEXT,
+    SPENDING_TEXT,
+    TAB,
+    TestView,
+    p_text,
+    points_text,
+    remembered,
+    results_frame,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +77,7 @@ def guardrail_sentences(analysis: ExperimentAnalysis) -> list[tuple[str, str, st
 
 
 def _draw_comparisons(results: pd.DataFrame, *, key: str, alt: str) -> None:
-    left = {"Metric", "Role", "Variant", "Test", "Notes"}
+    left = {"Metric", "Segment", "Role", "Variant", "Test", "Notes"}
     one_look = "Right for one planned look; the verdict uses an interval that stays right over all looks"
     config: dict[str, Any] = {
         name: st.column_config.TextColumn(alignment="right", help=one_look if "interval" in name else None)
@@ -83,7 +92,7 @@ def _draw_comparisons(results: pd.DataFrame, *, key: str, alt: str) -> None:
         ),
         "Notes": st.column_config.TextColumn(width="large"),
     }
-    st.dataframe(results, hide_index=True, key=key, column_config=config, alt=alt)
+    st.dataframe(results, hide_index=True, placeholder=formats.DASH, key=key, column_config=config, alt=alt)
 
 
 # -- segments ----------------------------------------------------------------------------------------
@@ -116,7 +125,9 @@ def draw_segments(app: ui.App, view: TestView, attributes: Mapping[str, str]) ->
     if n_hidden:
         ui.note(f"The {MAX_SEGMENTS} largest segments of {MAX_SEGMENTS + n_hidden:,} are shown.")
     rows = [*shown.comparisons, *shown.segments]
-    _draw_comparisons(results_frame(rows, shown), key=f"{TAB}.segments", alt="Results by segment")
+    frame = results_frame(rows, shown).drop(columns=["Metric", "Role"])
+    frame.insert(0, "Segment", [item.segment or "All subjects" for item in rows])
+    _draw_comparisons(frame, key=f"{TAB}.segments", alt="Results by segment")
     scale = st.segmented_control(
         "Scale", SCALES, required=True, **ui.in_url(f"{TAB}.scale", default=SCALES[0], options=SCALES)
     )
@@ -156,7 +167,10 @@ def draw_over_time(app: ui.App, test: Experiment, analysis: ExperimentAnalysis) 
                     "Treatment", treatments, width=260,
                     **ui.in_url(f"{TAB}.variant", default=variant, options=treatments),
                 )  # fmt: skip
-    points = app.testing.daily_series(test.exp_id, metric=metric, variant=variant)
+    points = remembered(
+        ("daily", test.exp_id, metric, variant),
+        lambda: app.testing.daily_series(test.exp_id, metric=metric, variant=variant),
+    )
     from charts.ab_testing import plot_cumulative_effect, plot_looks
 
     ui.chart(app, plot_cumulative_effect(points, metric=metric), key=f"{TAB}.cumulative")
@@ -169,7 +183,7 @@ def draw_over_time(app: ui.App, test: Experiment, analysis: ExperimentAnalysis) 
     if len(frame):
         st.markdown(f"**{formats.plural(len(frame), 'look')}**, the newest first")
         st.dataframe(
-            frame, hide_index=True, key=f"{TAB}.looks", alt="Stored looks",
+            frame, hide_index=True, placeholder=formats.DASH, key=f"{TAB}.looks", alt="Stored looks",
             column_config={
                 "Time (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
                 "Information": st.column_config.NumberColumn(format="%.1f %%", help="Share of the plan"),
@@ -213,8 +227,10 @@ def draw_distribution(app: ui.App, test: Experiment) -> None:
         )
     from charts.ab_testing import plot_distribution
 
-    ui.chart(app, plot_distribution(app.testing.distribution(test.exp_id, metric=metric), metric=metric),
-             key=f"{TAB}.distribution")  # fmt: skip
+    frame = remembered(
+        ("distribution", test.exp_id, metric), lambda: app.testing.distribution(test.exp_id, metric=metric)
+    )
+    ui.chart(app, plot_distribution(frame, metric=metric), key=f"{TAB}.distribution")
 
 
 # -- design ------------------------------------------------------------------------------------------
@@ -231,7 +247,7 @@ def draw_design(app: ui.App, test: Experiment) -> None:
         ui.facts({label: formats.markdown(value) for label, value in rows[half:]})
     if len(test.phases) > 1:
         st.markdown(f"**{formats.plural(len(test.phases), 'phase')}**: results are compared within each, never pooled")
-        st.dataframe(phases_frame(test), hide_index=True, key=f"{TAB}.phases", alt="Phases")
+        st.dataframe(phases_frame(test), hide_index=True, placeholder=formats.DASH, key=f"{TAB}.phases", alt="Phases")
     plan = plan_of_design(test)
     if plan is None:
         ui.note("No power curve: the design names no smallest effect that matters, or no expected baseline.")
@@ -271,11 +287,11 @@ def plan_of_design(test: Experiment) -> SampleSizePlan | None:
 def design_facts(test: Experiment) -> list[tuple[str, str]]:
     """Return the design in labelled words; what was not asked for is left out."""
     config = test.config
-    shares = ", ".join(f"{v} {formats.percent(s)}" for v, s in zip(config.variants, config.shares, strict=True))
+    shares = _shares_text(dict(zip(config.variants, config.shares, strict=True)))
     better = "higher is better" if config.direction == "higher" else "lower is better"
     rule = str(config.stopping).replace("_", " ")
     if config.stopping == "group_sequential":
-        rule += f", {config.spending.replace('_', ' ')} spending"
+        rule += f", {SPENDING_TEXT.get(config.spending, config.spending)} spending"
     facts = [
         ("Metric", f"{config.metric_name} ({config.metric_type}, {config.aggregation} per subject, {better})"),
         ("Split", shares),
@@ -311,6 +327,10 @@ def design_facts(test: Experiment) -> list[tuple[str, str]]:
     return facts
 
 
+def _shares_text(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {formats.percent(round(share, 9))}" for name, share in shares.items())
+
+
 def _metric_words(metric: Any) -> str:
     found: Metric = metric
     margin = f", at most {formats.number(found.margin)} worse" if found.margin is not None else ""
@@ -326,7 +346,7 @@ def phases_frame(test: Experiment) -> pd.DataFrame:
             {
                 "Phase": phase["number"],
                 "Began": formats.instant(phase["started_at"]),
-                "Split": ", ".join(f"{name} {formats.percent(share)}" for name, share in phase["shares"].items()),
+                "Split": _shares_text(phase["shares"]),
                 "Coverage": formats.percent(phase["coverage"]),
                 "Reason": phase["reason"] or "",
             }

@@ -133,6 +133,8 @@ def simulate_in_parts(
 
 def merge_simulations(parts: Sequence[SimulationResult]) -> SimulationResult:
     """Return one result for several simulations of one design: rates are weighted by the number of tests."""
+    if len(parts) == 1:
+        return parts[0]
     total = sum(part.n_simulations for part in parts)
 
     def mean(values: Sequence[float | None]) -> float | None:
@@ -188,7 +190,7 @@ def decisions_frame(result: SimulationResult) -> pd.DataFrame:
         {
             "Decision": [DECISION_TEXT.get(code, code.replace("_", " ")) for code, _ in rows],
             "Tests": [round(share * result.n_simulations) for _, share in rows],
-            "Share": [100 * share for _, share in rows],
+            "Share": [formats.percent(share) for _, share in rows],
         }
     )
 
@@ -198,8 +200,9 @@ def _draw_result(app: ui.App, result: SimulationResult) -> None:
     left, right = st.columns([2, 3], gap="medium")
     with left:
         st.dataframe(
-            decisions_frame(result), hide_index=True, key=f"{TAB}.simulation.decisions", alt="Decisions of the tests",
-            column_config={"Share": st.column_config.NumberColumn(format="%.1f %%")},
+            decisions_frame(result), hide_index=True, placeholder=formats.DASH, key=f"{TAB}.simulation.decisions",
+            alt="Decisions of the tests",
+            column_config={"Share": st.column_config.TextColumn(alignment="right")},
         )  # fmt: skip
     with right:
         from charts.ab_testing import plot_simulation

@@ -7,10 +7,11 @@ dialogs are in `dashboard.ab_testing_details`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
@@ -23,13 +24,21 @@ if TYPE_CHECKING:
 
     from ab_testing import ABTestingFramework, Experiment, ExperimentAnalysis, VariantComparison
 
-__all__ = ["ABTestingView", "Choices", "TestView", "build_test_view", "build_view", "render"]
+__all__ = ["ABTestingView", "Choices", "TestView", "build_test_view", "build_view", "remembered", "render"]
 
+T = TypeVar("T")
 TAB = "ab_testing"
 STATUSES = ("Running", "Paused", "Concluded", "Archived")
 MAX_LOOKED_UP = 60  # running tests of a page whose last look is read
+REMEMBERED_SECONDS = 60.0  # how long what was read of a test may be shown again while nothing was written
 MAX_CHECKED = 10  # running tests without a look whose exposure is checked
 
+SPENDING_TEXT = {
+    "obrien_fleming": "O’Brien-Fleming",
+    "pocock": "Pocock",
+    "hwang_shih_decani": "Hwang-Shih-DeCani",
+    "power": "power family",
+}
 STATUS_TEXT = {
     "running": "▶ running",
     "paused": "❚❚ paused",
@@ -374,8 +383,10 @@ def progress_sentence(analysis: ExperimentAnalysis) -> str:
     """Return where a test stands, in words."""
     smallest = min(analysis.n_subjects.values(), default=0)
     parts = [f"{smallest:,} of {analysis.n_needed:,} subjects in the smallest variant"]
-    if analysis.stopping.information_fraction is not None:
-        parts.append(f"{formats.percent(min(analysis.stopping.information_fraction, 9.99))} of the planned information")
+    fraction = analysis.stopping.information_fraction
+    if fraction is not None:
+        reached = "the planned size is reached"
+        parts.append(reached if fraction >= 1 else f"{formats.percent(fraction)} of the planned information")
     if analysis.days_left is not None and analysis.experiment_status == "running" and analysis.days_left > 0:
         parts.append(f"about {formats.plural(max(1, round(analysis.days_left)), 'day')} left at the present rate")
     looks = len({look.number for look in analysis.looks})
@@ -416,7 +427,7 @@ def results_frame(comparisons: Sequence[VariantComparison], analysis: Experiment
                 _interval(item.relative_ci_lower, item.relative_ci_upper, formats.percent),
                 p_text(item.p_value),
                 p_text(item.p_adjusted),
-                formats.percent(item.chance_to_beat),
+                chance_text(item.chance_to_beat),
                 item.method,
                 "; ".join([*([item.reason] if item.reason else []), *item.notes]),
             ]
@@ -440,6 +451,13 @@ def points_text(value: float | None) -> str:
     return formats.number(None if value is None else 100 * value, "" if value is None else "pp")
 
 
+def chance_text(share: float | None) -> str:
+    """Return a probability in percent; one that rounds to certainty is a bound: `> 99.9 %`."""
+    if share is not None and not 0.001 <= share <= 0.999:
+        return "> 99.9 %" if share > 0.5 else "< 0.1 %"
+    return formats.percent(share)
+
+
 def _with_sign(value: float | None, number: Any) -> str:
     text = number(value)
     return f"+{text}" if value is not None and value > 0 else str(text)
@@ -461,6 +479,23 @@ def p_text(value: float | None) -> str:
 
 
 # -- drawing -----------------------------------------------------------------------------------------
+
+
+def remembered(what: tuple[Any, ...], read: Callable[[], T]) -> T:
+    """Return what `read` returned for the same ids while the store has not changed; a minute at most.
+
+    Going from section to section of a test with a million subjects then reads it once, not each time. The key is of
+    ids and the change token of the store that the header took before anything was read.
+    """
+    token, now = st.session_state.get("ui.token"), time.monotonic()
+    kept = st.session_state.get(f"{TAB}.remembered")
+    if kept is None or kept[0] != token or now - kept[1] > REMEMBERED_SECONDS:
+        kept = (token, now, {})
+        st.session_state[f"{TAB}.remembered"] = kept
+    found: dict[tuple[Any, ...], T] = kept[2]
+    if what not in found:
+        found[what] = read()
+    return found[what]
 
 
 def render(app: ui.App) -> None:
@@ -523,7 +558,9 @@ def _draw_table(view: ABTestingView, bar: Any) -> None:
         "Test": st.column_config.TextColumn(width="medium"),
         "Subjects": st.column_config.NumberColumn(format="localized", help="At the last look, or at the conclusion"),
         "Days": st.column_config.NumberColumn(format="%.1f", help="Since the test was created, or until it ended"),
-        "Effect": st.column_config.TextColumn(help="Treatment minus baseline, at the last look or at the conclusion"),
+        "Effect": st.column_config.TextColumn(
+            alignment="right", help="Treatment minus baseline, at the last look or at the conclusion"
+        ),
         "Lift": st.column_config.NumberColumn(
             format="%+.2f %%", help="At the conclusion; while it runs, at the last look and by the planned baseline"
         ),

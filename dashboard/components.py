@@ -61,6 +61,7 @@ __all__ = [
     "open_dialog",
     "page",
     "page_offset",
+    "plain_table",
     "select",
     "selected",
     "set_in_url",
@@ -231,7 +232,7 @@ def header(app: App) -> None:
     if warning:
         st.warning(warning, icon=":material/lock_open:")
     for text in st.session_state.pop(_FLASH, []):
-        st.toast(text, icon=":material/check_circle:")
+        st.toast(text, icon=":material/check_circle:", duration=8)
 
 
 def _status(app: App) -> None:
@@ -494,7 +495,8 @@ def table(
     """
     ids = list(ids)
     digest = hashlib.blake2s("\0".join(ids).encode(), digest_size=6).hexdigest()
-    chosen = [position for position, row in enumerate(ids) if row in set(selected(name))]
+    wanted = set(selected(name))
+    chosen = [position for position, row in enumerate(ids) if row in wanted]
     # A selection made elsewhere (a link, a button) also needs a new widget: Streamlit keeps the old one's own state.
     mark = f"ui.table.{key}"
     drawn = st.session_state.get(mark)
@@ -539,6 +541,37 @@ def _number_columns(frame: pd.DataFrame) -> dict[str, Any]:
         elif column.dtype.kind in "iu":
             formats_by_column[str(name)] = st.column_config.NumberColumn(format="localized")
     return formats_by_column
+
+
+def plain_table(
+    frame: pd.DataFrame,
+    key: str,
+    *,
+    alt: str,
+    right: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
+    rows_shown: int = MAX_ROWS_SHOWN,
+) -> None:
+    """Draw a table of finished text to read: headings begin with a capital, the columns `right` are numbers.
+
+    Headings that people named (a version, a run) are given in `labels`, or left alone where they begin with no letter.
+    """
+    config = {
+        str(name): st.column_config.TextColumn(
+            (labels or {}).get(str(name), str(name)[:1].upper() + str(name)[1:]),
+            alignment="right" if name in right else None,
+        )
+        for name in frame.columns
+    }
+    st.dataframe(
+        frame,
+        key=key,
+        hide_index=True,
+        column_config=config,
+        height="content" if len(frame) <= rows_shown else HEADER_PIXELS + ROW_PIXELS * rows_shown + ROW_PIXELS // 2,
+        alt=alt,
+        placeholder="",
+    )
 
 
 def page_offset(key: str, *, rows: int = PAGE_ROWS) -> int:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import components as ui
 from dashboard import formats
+from dashboard.monitoring_rules import CHART_RULE_TEXT, CHART_RULES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,7 @@ STATUS_TEXT = {
 }
 SILENCES = {"1 hour": 1.0, "1 day": 24.0, "1 week": 168.0, "End the silence": 0.0}
 ALL = "All of them"
+WHOLE = "All traffic"
 
 
 # -- what is shown -----------------------------------------------------------------------------------
@@ -284,12 +286,22 @@ def _rule_dialog(app: ui.App, model: str, version: str) -> None:
         kind = st.selectbox("Raise an alert when", list(KINDS), format_func=lambda k: KINDS[k], key=f"{TAB}.rule.kind")
         options: dict[str, Any] = {}
         subject: str | None = None
+        segment: str | None = None
         if kind in {"control_chart", "metric_threshold"}:
-            metrics = _known(app, model, version)
+            metrics = _known(app, model, version, "metrics")
             everything = [] if kind == "metric_threshold" else [ALL]
             subject = st.selectbox(
                 "Metric", everything + metrics, accept_new_options=True, key=f"{TAB}.rule.{kind}.metric"
             )
+            segments = _known(app, model, version, "segments")
+            if segments and subject != ALL:
+                part = st.selectbox("Segment", [WHOLE, *segments], key=f"{TAB}.rule.{kind}.segment")
+                segment = None if part == WHOLE else part
+        if kind == "control_chart":
+            options["charts"] = st.multiselect(
+                "By the rules", CHART_RULES, default=CHART_RULES[:3], key=f"{TAB}.rule.charts",
+                format_func=lambda rule: CHART_RULE_TEXT[rule],
+            )  # fmt: skip
         if kind == "metric_threshold":
             left, right = st.columns(2)
             with left:
@@ -315,17 +327,18 @@ def _rule_dialog(app: ui.App, model: str, version: str) -> None:
                 app,
                 "add a rule",
                 lambda: app.monitoring.add_alert_rule(
-                    model, version, kind, None if subject == ALL else subject, severity=severity,
-                    cooldown_hours=cooldown, **given,
+                    model, version, kind, None if subject == ALL else subject, segment=segment,
+                    severity=severity, cooldown_hours=cooldown, **given,
                 ),
                 done="Added the rule",
             )  # fmt: skip
 
 
-def _known(app: ui.App, model: str, version: str) -> list[str]:
+def _known(app: ui.App, model: str, version: str, what: str) -> list[str]:
+    """Return the metrics or the segments that were logged for a version."""
     for item in app.monitoring.list_monitored():
         if (item["name"], item["version"]) == (model, version):
-            return list(item["metrics"])
+            return list(item[what])
     return []
 
 

@@ -100,7 +100,8 @@ def _draw(app: ui.App, drift: DataDrift) -> None:
         st.markdown(f":{color}[:material/{icon}:] {formats.markdown(sentence)}")
     frame = features_frame(list(drift.features.values()))
     st.dataframe(
-        frame, hide_index=True, key=f"{TAB}.compare.features", alt="Features of the two tables",
+        frame, hide_index=True, placeholder=formats.DASH, key=f"{TAB}.compare.features",
+        alt="Features of the two tables",
         height="content" if len(frame) <= 10 else 35 + 33 * 10,
         column_config={
             "Reference": st.column_config.BarChartColumn(y_min=0),

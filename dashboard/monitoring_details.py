@@ -295,11 +295,16 @@ def _reference_dialog(app: ui.App, model: str, version: str) -> None:
         label = st.text_input(
             "What it is (optional)", key=f"{TAB}.reference.label", placeholder="held-out data, spring"
         )
+        weights = st.text_area(
+            "Importance of features in the model (optional), one a line: name = weight", height=68,
+            key=f"{TAB}.reference.importances", placeholder="age = 0.4", help="Drifted features are ranked by it",
+        )  # fmt: skip
         if st.button("Set reference", type="primary", key=f"{TAB}.reference.confirm"):
 
             def freeze() -> int:
                 frame = _read(upload)
-                app.monitoring.set_reference(name, version, frame, label=label or "")
+                importances = formats.parse_numbers(weights or "") or None
+                app.monitoring.set_reference(name, version, frame, label=label or "", importances=importances)
                 ui.select("watch", [chain.watch_id(name, version)])
                 return len(frame)
 

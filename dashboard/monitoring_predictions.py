@@ -268,7 +268,7 @@ def render_predictions(app: ui.App, name: str, version: str, start: datetime, en
         st.caption(f"**{formats.plural(len(view.frame), bucket or 'day')}** with predictions", width="stretch")
         ui.csv_download(lambda: view.frame, "predictions.csv", key=f"{TAB}.predictions_csv")
     st.dataframe(
-        view.frame, hide_index=True, key=f"{TAB}.predictions", alt="Scores by time",
+        view.frame, hide_index=True, placeholder=formats.DASH, key=f"{TAB}.predictions", alt="Scores by time",
         height="content" if len(view.frame) <= 8 else 35 + 33 * 8,
         column_config={
             "From (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),

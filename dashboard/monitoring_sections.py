@@ -11,10 +11,12 @@ import streamlit as st
 from dashboard import components as ui
 from dashboard import formats
 from dashboard.monitoring_compare import compare_form
+from dashboard.monitoring_rules import CHART_RULE_TEXT, CHART_RULES, DEFAULT_RULES
 from dashboard.monitoring_tab import (
     BUCKET_DAYS,
     BUCKETS,
     CHARTS,
+    HEAT_MAP_FEATURES,
     MAX_SEGMENTS,
     ROLLUP_BUCKETS,
     TAB,
@@ -70,6 +72,12 @@ def draw_performance(app: ui.App, view: MonitoringView, choices: Choices) -> Non
         kind = st.segmented_control(
             "Chart", CHARTS, required=True, **ui.in_url(f"{TAB}.chart", default=CHARTS[0], options=CHARTS)
         )
+    if kind == CHARTS[0]:
+        st.pills(
+            "Rules of the chart", CHART_RULES, selection_mode="multi", format_func=lambda rule: CHART_RULE_TEXT[rule],
+            help="The verdict above is by 3 sigma, EWMA and CUSUM; more rules see more, and cry wolf more often",
+            **ui.in_url(f"{TAB}.rules_of", default=list(DEFAULT_RULES), options=list(CHART_RULES), many=True),
+        )  # fmt: skip
     if drift.status == "learning":
         ui.note("Learning: limits need 8 points before the window. " + " ".join(map(_sentence, drift.reasons)))
     elif drift.baseline is not None:
@@ -83,7 +91,8 @@ def draw_performance(app: ui.App, view: MonitoringView, choices: Choices) -> Non
 
         draw = {"Control chart": plot_control_chart, "EWMA": plot_ewma, "CUSUM": plot_cusum, "Trend": plot_trend}
         ui.chart(app, draw[kind or CHARTS[0]](drift), key=f"{TAB}.chart.{kind}")
-    _draw_violations(view)
+    if kind in CHARTS[:3]:
+        _draw_violations(view)
     _draw_baselines(app, choices, view.metric)
 
 
@@ -91,7 +100,7 @@ def _draw_violations(view: MonitoringView) -> None:
     if len(view.violations):
         st.markdown(f"**{formats.plural(len(view.violations), 'violation')}**, by rule")
         st.dataframe(
-            view.violations, hide_index=True, key=f"{TAB}.violations", alt="Violations",
+            view.violations, hide_index=True, placeholder=formats.DASH, key=f"{TAB}.violations", alt="Violations",
             column_config={
                 "Time (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
                 "Value": st.column_config.NumberColumn(format=formats.column_format(view.violations["Value"].tolist())),
@@ -192,7 +201,8 @@ def _draw_baselines(app: ui.App, choices: Choices, metric: MetricSummary) -> Non
     st.markdown(f"**{formats.plural(len(history), 'baseline')}**; a new one is set with “Set baseline”")
     moments = ("Frozen (UTC)", "From (UTC)", "Until (UTC)")
     st.dataframe(
-        baselines_frame(history), hide_index=True, key=f"{TAB}.baselines", alt="Baselines of the metric",
+        baselines_frame(history), hide_index=True, placeholder=formats.DASH, key=f"{TAB}.baselines",
+        alt="Baselines of the metric",
         column_config={
             **{
                 name: st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC") for name in moments
@@ -281,14 +291,13 @@ def draw_features(app: ui.App, view: MonitoringView, choices: Choices) -> None:
             "Windows of the heat map", BUCKETS, required=True,
             **ui.in_url(f"{TAB}.bucket", default="day", options=BUCKETS),
         )  # fmt: skip
-    from charts.monitoring import SHOWN_FEATURES, plot_feature, plot_psi_heatmap
+    from charts.monitoring import plot_feature, plot_psi_heatmap
 
     ui.chart(app, plot_feature(view.feature), key=f"{TAB}.feature_chart")
-    n_features = len(drift.features)
-    history = read_history(app.monitoring, choices.name, choices.version, choices.days, bucket or "day", n_features)
+    shown = view.feature_ids[:HEAT_MAP_FEATURES]
+    history = read_history(app.monitoring, choices.name, choices.version, choices.days, bucket or "day", shown)
     if history is not None:
+        if len(shown) < len(view.feature_ids):
+            ui.note(f"The {len(shown)} most drifted of {len(view.feature_ids):,} features; verdicts among these.")
         ui.chart(app, plot_psi_heatmap(history), key=f"{TAB}.heatmap")
-        if n_features > SHOWN_FEATURES:
-            windows = formats.plural(len(history.windows), history.bucket)
-            ui.note(f"The {SHOWN_FEATURES} most drifted of {n_features:,} features, over the last {windows}.")
     compare_form(app)

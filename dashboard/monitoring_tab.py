@@ -9,7 +9,7 @@ is one of four sections: performance and features are in `dashboard.monitoring_s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ import chain
 from dashboard import components as ui
 from dashboard import formats
 from dashboard.ab_testing_tab import p_text
+from dashboard.monitoring_rules import CHART_RULES, DEFAULT_RULES, rule_text
 from db import NotFoundError, StateError
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ SECTIONS = ("Performance", "Features", "Predictions", "Alerts")
 CHARTS = ("Control chart", "EWMA", "CUSUM", "Trend", "Roll-up", "By segment")
 BUCKETS = ("hour", "day", "week", "month")
 BUCKET_DAYS = {"hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 30.0}
-MAX_COMPARISONS = 1_000  # features times windows of a heat map: each costs .4 ms
+MAX_COMPARISONS = 1_200  # features times windows of a heat map: each costs .4 ms
+HEAT_MAP_FEATURES = 20  # rows of a heat map: the most drifted features
 ROLLUP_BUCKETS = 400  # of a roll-up; the newest
 MAX_SEGMENTS = 8  # lines of one figure
 MAX_VIOLATIONS = 200  # rows of the violations' table
@@ -61,20 +63,6 @@ STATUS_TEXT = {
     "in_control": "✓ in control",
     "learning": "… learning",
     "no_data": "– no data",
-}
-RULE_TEXT = {
-    "3-sigma": "beyond the 3-sigma limits",
-    "ewma": "EWMA beyond its limit: a small lasting shift",
-    "cusum": "CUSUM beyond its limit: a small lasting shift",
-    "constant": "left a baseline that never varied",
-    "nelson-1": "one point beyond 3 sigma",
-    "nelson-2": "nine in a row on one side of the centre",
-    "nelson-3": "six in a row rising or falling",
-    "nelson-4": "fourteen in a row alternating",
-    "nelson-5": "two of three beyond 2 sigma",
-    "nelson-6": "four of five beyond 1 sigma",
-    "nelson-7": "fifteen in a row within 1 sigma",
-    "nelson-8": "eight in a row outside 1 sigma",
 }
 DIRECTION_TEXT = {"degradation": "▼ worse", "improvement": "▲ better", "change": "◆ changed"}
 FEATURE_STATUS = {
@@ -117,6 +105,8 @@ class Choices:
         Id of a series (`series_id`); None is the one that needs attention most.
     feature : str or None
         None is the most drifted one.
+    rules : tuple of str
+        By which the chosen metric's chart is judged; the verdict is always by `DEFAULT_RULES`.
     """
 
     name: str
@@ -124,6 +114,7 @@ class Choices:
     days: int = 7
     metric: str | None = None
     feature: str | None = None
+    rules: tuple[str, ...] = DEFAULT_RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +187,12 @@ def build_view(monitoring: ModelMonitoring, choices: Choices, now: datetime | No
     ids = tuple(series_id(m.metric, m.segment) for m in summaries)
     by_id = dict(zip(ids, summaries, strict=True))
     metric = by_id.get(choices.metric or "", summaries[0] if summaries else None)
+    if metric is not None and set(choices.rules) != set(DEFAULT_RULES):
+        drift = monitoring.detect_performance_drift(
+            choices.name, choices.version, metric.metric, choices.days, segment=metric.segment, end=report.end_at,
+            charts=choices.rules or DEFAULT_RULES,
+        )  # fmt: skip
+        metric = replace(metric, drift=drift)
     features = list(report.data_drift.features.values()) if report.data_drift is not None else []
     by_name = {feature.feature: feature for feature in features}
     return MonitoringView(
@@ -299,11 +296,6 @@ def _why(drift: PerformanceDrift) -> str:
     return "; ".join(drift.reasons)
 
 
-def rule_text(rule: str) -> str:
-    """Return what a rule of a control chart says, in words."""
-    return RULE_TEXT.get(rule, rule.replace("-", " "))
-
-
 def violations_frame(drift: PerformanceDrift | None) -> pd.DataFrame:
     """Return a row a violation, the newest first."""
     import pandas as pd
@@ -365,16 +357,16 @@ def _bars(shares: Sequence[float]) -> list[float]:
 
 
 def read_history(
-    monitoring: ModelMonitoring, name: str, version: str, days: int, bucket: str, n_features: int = 1
+    monitoring: ModelMonitoring, name: str, version: str, days: int, bucket: str, features: Sequence[str]
 ) -> FeatureHistory | None:
-    """Return the drift of every feature by window, with a period before the one judged; None without a reference.
+    """Return the drift of these features by window, with a period before the one judged; None without a reference.
 
     With many features the period is shorter, so that the number of comparisons is bounded.
     """
-    wanted = max(days, 28 if bucket != "hour" else 3)
-    most = max(4, MAX_COMPARISONS // max(1, n_features)) * BUCKET_DAYS[bucket]
+    wanted = float(max(days, 28 if bucket != "hour" else 3))
+    most = max(4, MAX_COMPARISONS // max(1, len(features))) * BUCKET_DAYS[bucket]
     try:
-        return monitoring.feature_history(name, version, bucket=bucket, days=min(float(wanted), most))
+        return monitoring.feature_history(name, version, bucket=bucket, days=min(wanted, most), features=features)
     except StateError:
         return None
 
@@ -452,6 +444,7 @@ def _choose(watched: Sequence[Mapping[str, Any]]) -> tuple[Choices, str]:
         days=WINDOWS[window or "7 days"],
         metric=next(iter(ui.selected(f"{TAB}.metric")), None),
         feature=next(iter(ui.selected(f"{TAB}.feature")), None),
+        rules=tuple(rule for rule in ui.selected(f"{TAB}.rules_of") if rule in CHART_RULES) or DEFAULT_RULES,
     )
     return choices, section or SECTIONS[0]
 

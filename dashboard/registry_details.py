@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,26 +31,32 @@ MAX_HISTORY = 200  # events shown; the export has all
 # -- what is shown -----------------------------------------------------------------------------------
 
 
-def history_frame(events: Sequence[StageEvent]) -> pd.DataFrame:
-    """Return the audit trail as a table, the latest first."""
+def history_frame(events: Sequence[StageEvent], tests: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Return the audit trail as a table, the latest first; `tests` has the names of tests by id."""
     import pandas as pd
 
     rows = [
         (
-            formats.instant(event.at, seconds=True), event.version, event.kind,
+            formats.instant(event.at, seconds=True).removesuffix(" UTC"), event.version, event.kind,
             event.from_stage.value if event.from_stage else formats.DASH, event.to_stage.value,
-            event.displaced or formats.DASH, event.actor, event.reason or formats.DASH, evidence_text(event.evidence),
+            event.displaced or formats.DASH, event.actor, event.reason or formats.DASH,
+            evidence_text(event.evidence, tests),
         )
         for event in sorted(events, key=lambda event: -event.sequence)
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["at", "version", "what", "from", "to", "displaced", "by", "reason", "evidence"])
+    return pd.DataFrame(
+        rows, columns=["at (UTC)", "version", "what", "from", "to", "displaced", "by", "reason", "evidence"]
+    )
 
 
-def evidence_text(evidence: dict[str, Any]) -> str:
-    """Return the evidence of a change of stage in a few words: its test, its gates, an override."""
+def evidence_text(evidence: Mapping[str, Any], tests: Mapping[str, str] | None = None) -> str:
+    """Return the evidence of a change of stage in a few words: its test and p-value, its gates, an override."""
     words = []
-    if evidence.get("experiment_name"):
-        words.append(f"test {evidence['experiment_name']}")
+    name = evidence.get("experiment_name") or (tests or {}).get(str(evidence.get("experiment_id")))
+    if name:
+        p_value = evidence.get("p_value")
+        exact = isinstance(p_value, int | float) and not isinstance(p_value, bool)
+        words.append(f"test {name}" + (f" (p = {formats.number(p_value)})" if exact else ""))
     gates = evidence.get("gates")
     if isinstance(gates, list) and gates:
         passed = sum(bool(gate.get("passed")) for gate in gates)
@@ -60,6 +66,32 @@ def evidence_text(evidence: dict[str, Any]) -> str:
     if evidence.get("rolled_back_from"):
         words.append(f"rolled back from {evidence['rolled_back_from']}")
     return "; ".join(words) or formats.DASH
+
+
+def _test_names(app: ui.App, events: Sequence[StageEvent]) -> dict[str, str]:
+    """Return the names of the tests that the events name by id alone."""
+    names = {}
+    for test_id in {str(e.evidence["experiment_id"]) for e in events if e.evidence.get("experiment_id")}:
+        try:
+            names[test_id] = app.testing.get_experiment(test_id).name
+        except (LookupError, ValueError):
+            continue  # the test was deleted since
+    return names
+
+
+def signature_text(output: Any) -> str:
+    """Return what a model gives back in words: `class, int64, 10 classes`."""
+    if not isinstance(output, dict):
+        return formats.value_text(output)
+    words = [str(output[key]) for key in ("kind", "dtype") if output.get(key)]
+    if output.get("n_classes"):
+        words.append(formats.plural(int(output["n_classes"]), "class", "classes"))
+    shape = output.get("shape")
+    if isinstance(shape, list | tuple) and len(shape) > 1:
+        words.append(" × ".join("any" if size is None else str(size) for size in shape))
+    known = {"kind", "dtype", "n_classes", "shape"}
+    words += [f"{key}: {formats.value_text(value)}" for key, value in output.items() if key not in known]
+    return ", ".join(words) or formats.DASH
 
 
 def _values_frame(values: dict[str, Any], key: str, value: str, text: Callable[[Any], str]) -> pd.DataFrame:
@@ -116,42 +148,28 @@ def _draw_links(app: ui.App, version: ModelVersion) -> None:
         for link in links:
             words = f"{link.relation} {formats.markdown(formats.shorten(link.label, 40))}"
             ui.jump_button(words, f"{TAB}.link.{link.kind}.{link.id}", link.tab, link.url_name, [link.id])
-    if any(link.kind == "watch" for link in links) and version.stage.value == "Production":
-        health = _health(app, version)
-        if health:
-            st.caption(f"Health today: {health}")
-
-
-def _health(app: ui.App, version: ModelVersion) -> str | None:
-    """Return how the version does in production today, in a sentence of the monitoring module."""
-    try:
-        report = app.monitoring.generate_monitoring_report(version.name, version.version, days=7)
-    except (LookupError, ValueError):
-        return None  # nothing was logged in these days: the link above leads to what there is
-    verdict = getattr(report, "verdict", None) or getattr(report, "summary", None)
-    return None if verdict is None else formats.markdown(str(verdict))
 
 
 def _draw_overview(version: ModelVersion) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         if version.performance_metrics:
-            st.dataframe(
+            ui.plain_table(
                 _values_frame(version.performance_metrics, "metric", "value", formats.number),
-                hide_index=True, key=f"{TAB}.metrics", alt="Metrics at registration",
+                f"{TAB}.metrics", alt="Metrics at registration", right=("value",),
             )  # fmt: skip
         else:
             ui.note("No metrics were given at registration.")
         if version.tags:
-            st.dataframe(
+            ui.plain_table(
                 _values_frame(dict(version.tags), "tag", "value", formats.value_text),
-                hide_index=True, key=f"{TAB}.tags", alt="Tags",
+                f"{TAB}.tags", alt="Tags",
             )  # fmt: skip
     with right:
         if version.hyperparameters:
-            st.dataframe(
+            ui.plain_table(
                 _values_frame(version.hyperparameters, "hyperparameter", "value", formats.value_text),
-                hide_index=True, key=f"{TAB}.hyperparameters", alt="Hyperparameters",
+                f"{TAB}.hyperparameters", alt="Hyperparameters",
             )  # fmt: skip
         else:
             ui.note("No hyperparameters were given at registration.")
@@ -167,23 +185,17 @@ def _draw_signature(version: ModelVersion) -> None:
     if inputs:
         frame = pd.DataFrame([(str(i.get("name", n)), str(i.get("dtype", ""))) for n, i in enumerate(inputs)],
                              columns=["input", "type"])  # fmt: skip
-        st.dataframe(
-            frame,
-            hide_index=True,
-            key=f"{TAB}.signature",
-            alt="Inputs of the model",
-            height="content" if len(frame) <= 6 else 220,
-        )
+        ui.plain_table(frame, f"{TAB}.signature", alt="Inputs of the model", rows_shown=6)
     output = version.signature.get("output")
     if output:
-        st.caption(f"Output: {formats.markdown(formats.value_text(output))}")
+        st.caption(f"Output: {formats.markdown(signature_text(output))}")
 
 
 def _draw_dependencies(version: ModelVersion) -> None:
     if version.dependencies:
-        st.dataframe(
+        ui.plain_table(
             _values_frame(dict(version.dependencies), "package", "version", str),
-            hide_index=True, key=f"{TAB}.dependencies", alt="Packages the model needs",
+                f"{TAB}.dependencies", alt="Packages the model needs",
         )  # fmt: skip
         lines = "\n".join(f"{name}=={number}" for name, number in sorted(version.dependencies.items()))
         st.download_button("requirements.txt", lines, "requirements.txt", "text/plain", key=f"{TAB}.requirements",
@@ -191,9 +203,9 @@ def _draw_dependencies(version: ModelVersion) -> None:
     else:
         ui.note("No dependencies were recorded.")
     if version.environment:
-        st.dataframe(
+        ui.plain_table(
             _values_frame(version.environment, "environment", "value", formats.value_text),
-            hide_index=True, key=f"{TAB}.environment", alt="Environment",
+                f"{TAB}.environment", alt="Environment",
         )  # fmt: skip
 
 
@@ -204,7 +216,7 @@ def _draw_files(app: ui.App, version: ModelVersion) -> None:
         [(path, formats.size(size), sha256) for path, sha256, size in version.files],
         columns=["path", "size", "SHA-256"],
     )
-    st.dataframe(frame, hide_index=True, key=f"{TAB}.files", alt="Files of the version")
+    ui.plain_table(frame, f"{TAB}.files", alt="Files of the version", right=("size",))
     if version.is_purged:
         ui.note("The files were given back; only this record is left.")
         return
@@ -239,12 +251,11 @@ def _export(app: ui.App, version: ModelVersion) -> bytes:
 
 def _draw_history(app: ui.App, version: ModelVersion) -> None:
     events = app.registry.stage_history(version.name)
-    st.dataframe(
-        history_frame(events[-MAX_HISTORY:]), hide_index=True, key=f"{TAB}.history", alt="Audit history of the model"
-    )
+    tests = _test_names(app, events)
+    ui.plain_table(history_frame(events[-MAX_HISTORY:], tests), f"{TAB}.history", alt="Audit history of the model")
     with st.container(horizontal=True):
         ui.csv_download(
-            lambda: history_frame(events), "history.csv", key=f"{TAB}.history_csv", label="CSV of the history"
+            lambda: history_frame(events, tests), "history.csv", key=f"{TAB}.history_csv", label="CSV of the history"
         )
 
 

@@ -30,7 +30,7 @@ STAGE_MARKS = {
     "Production": "★ Production",
     "Staging": "◐ Staging",
     "Development": "○ Development",
-    "Archived": "▫ Archived",
+    "Archived": "□ Archived",
 }
 ALL_OWNERS = "All owners"
 ALL_MODELS = "All models"
@@ -287,6 +287,7 @@ def comparison_frame(comparison: ModelComparison) -> pd.DataFrame:
 def render(app: ui.App) -> None:
     """Draw the tab."""
     from dashboard import registry_details as details
+    from dashboard import registry_stages as stages
 
     with ui.errors("Registry"):
         models = app.registry.list_models()
@@ -309,6 +310,9 @@ def render(app: ui.App) -> None:
                 ui.kpis(view.kpis)
             if view.missing:
                 ui.note("A selected version no longer exists.")
+            name = model_shown(view, choices)
+            if name is not None:
+                stages.render_stages(app, name)
             if len(view.versions) == 1:
                 details.render_version(app, view.versions[0])
             elif len(view.versions) > 1:
@@ -426,16 +430,28 @@ def _draw_comparison(app: ui.App, versions: Sequence[ModelVersion]) -> None:
         if frame.empty:
             ui.note("These versions do not differ in metrics, hyperparameters, dependencies or signature.")
             return
-        st.dataframe(frame, hide_index=True, key=f"{TAB}.comparison", alt="What differs between the versions")
+        ui.plain_table(
+            frame, f"{TAB}.comparison", alt="What differs between the versions",
+            labels={name: name for name in frame.columns[2:]},
+        )  # fmt: skip
         if comparison.metrics:
             ui.chart(app, comparison.plot(), key=f"{TAB}.comparison_chart")
 
 
+def model_shown(view: RegistryView, choices: Choices) -> str | None:
+    """Return the model the screen is about: that of the selected versions, the chosen one, or the only one."""
+    selected = {version.name for version in view.versions}
+    if selected:
+        return selected.pop() if len(selected) == 1 else None
+    if choices.model is not None:
+        return choices.model
+    return view.models[0].name if len(view.models) == 1 else None
+
+
 def _draw_overview(app: ui.App, view: RegistryView, choices: Choices) -> None:
     """Draw what a model's history looks like: which version was in Production when."""
-    if choices.model is None and len(view.models) != 1:
-        return
     from dashboard import registry_details as details
 
-    name = choices.model or view.models[0].name
-    details.render_history(app, name)
+    name = model_shown(view, choices)
+    if name is not None:
+        details.render_history(app, name)

@@ -32,9 +32,10 @@ logger = logging.getLogger("modeldesk.dashboard")
 
 # In the order in which the first visit needs them: the store and the tab that opens, then what the other tabs add.
 MODULES = (
-    "pandas", "pyarrow", "model_registry", "experiment_tracking", "dashboard.registry_tab", "dashboard.registry_details",
-    "dashboard.tracking_tab", "dashboard.tracking_details", "ab_testing", "dashboard.ab_testing_tab", "model_monitoring",
-    "dashboard.monitoring_tab", "plotly.graph_objects", "charts.theme", "charts.tracking", "charts.registry",
+    "pandas", "pyarrow", "model_registry", "experiment_tracking", "dashboard.registry_tab", "dashboard.tracking_tab",
+    "dashboard.registry_details", "dashboard.tracking_details", "ab_testing", "dashboard.ab_testing_tab",
+    "model_monitoring", "dashboard.monitoring_tab", "plotly.graph_objects", "charts.theme", "charts.tracking",
+    "charts.registry",
 )  # fmt: skip
 # Streamlit's scripts of what every tab shows above its first chart. Names without a file are skipped: another version
 # of Streamlit may cut its scripts differently, and then asks for them a little later.
@@ -43,7 +44,6 @@ ELEMENTS = (
     "Popover", "Multiselect",
 )  # fmt: skip
 _IMPORT = re.compile(r"""(?:from|import)\s*["']\./([\w.-]+\.js)["']""")
-_CSS = re.compile(r"""["'](?:\./|static/)?css/([\w.-]+\.css)["']""")
 MAX_BYTES = 64_000_000  # of files kept in memory; all of Streamlit's scripts have half of that
 CACHE_FOR_EVER = b"public, immutable, max-age=31536000"  # names carry a hash of the content
 
@@ -105,6 +105,7 @@ class StaticFilesInMemory:
         self.page: bytes | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or pass it on."""
         if scope["type"] == "http" and scope["method"] == "GET" and not scope.get("root_path"):
             path = scope["path"]
             if path.startswith("/static/") and not _wants_a_range(scope):

@@ -24,6 +24,7 @@ TAB = "tracking"
 PREVIEW_BYTES = 20_000
 MAX_DOWNLOAD_BYTES = 200_000_000  # one file through the browser; larger ones are fetched by a notebook
 STAGES = ("Development", "Staging")
+_METRIC_NUMBERS = ("last", "best", "best step", "min", "max", "points")
 
 
 # -- what is shown -----------------------------------------------------------------------------------
@@ -75,16 +76,16 @@ def render_run(app: ui.App, run: Run) -> None:
         left, right = st.columns(2, gap="medium")
         with left:
             if run.metric_summaries:
-                st.dataframe(metrics_frame(run), hide_index=True, key=f"{TAB}.run_metrics", alt="Metrics of the run")
+                ui.plain_table(
+                    metrics_frame(run), f"{TAB}.run_metrics", alt="Metrics of the run", right=_METRIC_NUMBERS
+                )
             else:
                 ui.note("No metric was logged.")
             if run.tags:
-                st.dataframe(values_frame(dict(run.tags), "tag"), hide_index=True, key=f"{TAB}.run_tags", alt="Tags")
+                ui.plain_table(values_frame(dict(run.tags), "tag"), f"{TAB}.run_tags", alt="Tags")
         with right:
             if run.params:
-                st.dataframe(
-                    values_frame(dict(run.params), "param"), hide_index=True, key=f"{TAB}.run_params", alt="Params"
-                )
+                ui.plain_table(values_frame(dict(run.params), "param"), f"{TAB}.run_params", alt="Params")
             else:
                 ui.note("No params were logged.")
         _draw_artifacts(app, run)
@@ -94,12 +95,10 @@ def render_run(app: ui.App, run: Run) -> None:
             ) as box:
                 if box.open:
                     flat = {key: value for key, value in run.environment.items() if key != "packages"}
-                    st.dataframe(values_frame(flat, "property"), hide_index=True, key=f"{TAB}.env", alt="Environment")
+                    ui.plain_table(values_frame(flat, "property"), f"{TAB}.env", alt="Environment")
                     packages = run.environment.get("packages")
                     if isinstance(packages, dict):
-                        st.dataframe(
-                            values_frame(packages, "package"), hide_index=True, key=f"{TAB}.packages", alt="Packages"
-                        )
+                        ui.plain_table(values_frame(packages, "package"), f"{TAB}.packages", alt="Packages")
 
 
 def _draw_links(app: ui.App, run: Run) -> None:
@@ -132,13 +131,7 @@ def _draw_artifacts(app: ui.App, run: Run) -> None:
         [(a.path, a.kind, formats.size(a.size_bytes), formats.instant(a.created_at)) for a in artifacts],
         columns=["path", "kind", "size", "logged"],
     )
-    st.dataframe(
-        frame,
-        hide_index=True,
-        key=f"{TAB}.artifacts",
-        alt="Files of the run",
-        height="content" if len(paths) < 8 else 300,
-    )
+    ui.plain_table(frame, f"{TAB}.artifacts", alt="Files of the run", right=("size",), rows_shown=8)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         path = st.selectbox(
             "Open a file",

@@ -550,7 +550,10 @@ def _draw_charts(app: ui.App, runs: Sequence[Run]) -> None:
         if frame.empty:
             ui.note("These runs have the same params and tags, and no metrics.")
         else:
-            st.dataframe(frame, hide_index=True, key=f"{TAB}.differences", alt="What differs between the runs")
+            ui.plain_table(
+                frame, f"{TAB}.differences", alt="What differs between the runs",
+                labels={name: name for name in frame.columns[2:]},
+            )  # fmt: skip
         return
     if not metrics:
         ui.note("The selected runs have logged no metric yet.")

@@ -6,6 +6,5 @@
     integrations.progress    a progress bar that shows and logs
 
 Each takes the handle of a run (`with tracking.run(...) as run:`) or an `ExperimentTracking`, and knows the other
-library by what
-its objects can do.
+library by what its objects can do.
 """

@@ -167,12 +167,12 @@ class RuleVerbs(MonitoringBase):
                     limit = f"above {above:g}" if high else f"below {below:g}" if low else "within its limits"
                     yield Observation(subject, point.at, high or low, f"{subject} is {point.value:.5g}, {limit}")
             elif drift.violation_rate is not None:
-                rules: dict[datetime, list[str]] = {}
+                rules: dict[tuple[datetime, float], list[str]] = {}
                 for violation in drift.violations:
                     if violation.direction != "improvement":
-                        rules.setdefault(violation.at, []).append(violation.rule)
+                        rules.setdefault((violation.at, violation.value), []).append(violation.rule)
                 for point in drift.points:
-                    broken = rules.get(point.at, [])
+                    broken = rules.get((point.at, point.value), [])
                     words = f"violates {', '.join(broken)}" if broken else "is within its control limits"
                     yield Observation(subject, point.at, bool(broken), f"{subject} = {point.value:.5g} {words}")
 

@@ -164,7 +164,9 @@ class FeatureVerbs(MonitoringBase):
             else:
                 counted[profile_id] = counts_to_bytes(counts)
         with self._database.write(durable=False) as session:
-            session.query(FeatureReferenceRow.id).filter_by(id=reference.id).with_for_update().one()
+            same = session.query(FeatureReferenceRow.id).filter_by(id=reference.id, uid=reference.uid)
+            if same.with_for_update().one_or_none() is None:
+                raise StateError(f"the reference of {name} {version} was deleted meanwhile; log the batch again")
             if event is not None:
                 known_batch = session.query(FeatureBatchRow.id).filter_by(reference_id=reference.id, event_id=event)
                 if known_batch.first() is not None:
@@ -282,6 +284,7 @@ class FeatureVerbs(MonitoringBase):
         days: float = 30,
         end: datetime | str | None = None,
         psi_threshold: float = 0.2,
+        features: Sequence[str] | None = None,
     ) -> FeatureHistory:
         """Compare the batches of every time window with the stored reference, for a heat map.
 
@@ -295,6 +298,8 @@ class FeatureVerbs(MonitoringBase):
         end : datetime or ISO text, optional
         psi_threshold : float
             As in `detect_data_drift`.
+        features : sequence of str, optional
+            Only these; nothing of the others is read, and verdicts are adjusted across these alone.
 
         Raises
         ------
@@ -303,18 +308,22 @@ class FeatureVerbs(MonitoringBase):
         """
         name, version = check_name(name, "model name"), check_name(version, "version")
         check_choice(bucket, "bucket", tuple(BUCKETS))
+        wanted = None if features is None else {check_key(feature, "features") for feature in features}
         period, threshold = to_float(days, "days"), to_float(psi_threshold, "psi_threshold")
         if not 0.0 < period <= 36_500.0:
             raise InvalidValueError(f"days must lie in (0, 36500], got {period:g}")
         last = None if end is None else to_utc(end, "end")
         with self._database.read() as session:
             reference, profiles = self._find_reference(session, name, version)
+            if wanted is not None:
+                profiles = [pair for pair in profiles if pair[0].feature in wanted]
             if last is None:
                 last = self._last_batch_at(session, reference.id)
             if last is None:
                 last = to_utc()
             starts = bucket_starts(last - timedelta(days=period), last, bucket)
-            batches, counts = self._read_batches(session, reference.id, starts[0], last)
+            only = None if wanted is None else [row.id for row, _ in profiles]
+            batches, counts = self._read_batches(session, reference.id, starts[0], last, only)
         windows: list[list[FeatureDrift]] = []
         rows: list[int] = []
         for position, start in enumerate(starts):
@@ -323,7 +332,10 @@ class FeatureVerbs(MonitoringBase):
             ids = {batch.id for batch in inside}
             mine = {key: [c for owner, c in found if owner in ids] for key, found in counts.items()}
             rows.append(sum(batch.n_rows for batch in inside))
-            compared = compare_profiles(profiles, mine, changes_of(inside), bool(inside), threshold)
+            changes = {
+                feature: change for feature, change in changes_of(inside).items() if wanted is None or feature in wanted
+            }
+            compared = compare_profiles(profiles, mine, changes, bool(inside), threshold)
             windows.append(judge_features(compared))
         return to_feature_history(name, version, bucket, starts, windows, rows)
 
@@ -379,9 +391,9 @@ class FeatureVerbs(MonitoringBase):
         )
 
     def _read_batches(
-        self, session: Session, reference_id: int, first: datetime, last: datetime
+        self, session: Session, reference_id: int, first: datetime, last: datetime, only: Sequence[int] | None = None
     ) -> tuple[list[Any], dict[int, list[tuple[int, FeatureCounts]]]]:
-        """Batches of a period, and their counts (batch id, counts) by profile."""
+        """Batches of a period, and their counts (batch id, counts) by profile, of the profiles `only` if given."""
         inside = (
             FeatureBatchRow.reference_id == reference_id,
             FeatureBatchRow.at >= first,
@@ -391,12 +403,15 @@ class FeatureVerbs(MonitoringBase):
         columns = (FeatureBatchRow.id, FeatureBatchRow.at, FeatureBatchRow.n_rows, FeatureBatchRow.changes)
         batches = session.query(*columns).filter(*inside).order_by(*order).all()
         counts: dict[int, list[tuple[int, FeatureCounts]]] = {}
-        for batch_id, profile_id, data in (
+        query = (
             session.query(FeatureCountsRow.batch_id, FeatureCountsRow.profile_id, FeatureCountsRow.data)
             .join(FeatureBatchRow, FeatureBatchRow.id == FeatureCountsRow.batch_id)
             .filter(*inside)
             .order_by(*order)
-        ):
+        )
+        if only is not None:
+            query = query.filter(FeatureCountsRow.profile_id.in_(only))
+        for batch_id, profile_id, data in query:
             counts.setdefault(profile_id, []).append((batch_id, counts_from_bytes(data)))
         return list(batches), counts
 

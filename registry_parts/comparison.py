@@ -230,27 +230,67 @@ class ModelComparison(Record):
         return "\n".join(_comparison_lines(self))
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(v.version)} ({html.escape(v.stage.value)})</th>" for v in self.versions)
+        baseline, *others = self.versions
+        head = "".join(
+            f"<th style='{_CELL}'>{html.escape(v.version)}<br><small>{html.escape(v.stage.value)}</small></th>"
+            for v in self.versions
+        )
         rows = []
         for metric in dict.fromkeys(item.metric for item in self.metrics):
-            cells = [item for item in self.metrics if item.metric == metric]
-            first = f"<td>{_number(cells[0].baseline)}</td>"
-            rest = "".join(
-                f"<td>{_number(item.value)} <small>{html.escape(_change_text(item))}</small></td>" for item in cells
-            )
-            rows.append(f"<tr><th style='text-align:left'>{html.escape(metric)}</th>{first}{rest}</tr>")
+            items = {item.version: item for item in self.metrics if item.metric == metric}
+            cells = [_number(items[others[0].version].baseline)]
+            cells += [_metric_cell(items[v.version]) for v in others]
+            rows.append(_html_row(metric, cells))
         for title, group in _groups(self):
-            rows += [
-                f"<tr><th style='text-align:left'>{html.escape(title)} {html.escape(change.key)}</th>"
-                f"<td>{html.escape(_value_text(change.baseline))}</td>"
-                f"<td colspan='{len(self.versions) - 1}'>{html.escape(_value_text(change.value))} "
-                f"<small>{html.escape(change.kind)} in {html.escape(change.version)}</small></td></tr>"
-                for change in group
-            ]
+            for key in dict.fromkeys(change.key for change in group):
+                changes = {change.version: change for change in group if change.key == key}
+                before = next(iter(changes.values())).baseline
+                cells = [html.escape(_value_text(before)), *(_change_cell(changes.get(v.version)) for v in others)]
+                rows.append(_html_row(f"{title} {key}", cells))
+        sizes = [f"{self.size_change_bytes[v.version]:+,} bytes" for v in others]
+        rows.append(_html_row("size", [f"{baseline.size_bytes:,} bytes", *sizes]))
+        ages = [_age_text(self.age_difference_seconds[v.version]) for v in others]
+        rows.append(_html_row("registered", [f"{baseline.created_at:%Y-%m-%d %H:%M} UTC", *ages]))
         return (
-            f"<div><strong>{html.escape(self.name)}</strong><table><thead><tr><th></th>{head}</tr></thead>"
+            f"<div><strong>{html.escape(self.name)}</strong> against {html.escape(baseline.version)}"
+            f"<table style='border-collapse:collapse'><thead><tr><th></th>{head}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table></div>"
         )
+
+
+_CELL = "text-align:right;padding:2px 10px;vertical-align:top"
+_COLOURS = {"better": "#2e7d32", "worse": "#c62828"}  # readable on white and on black, and the word says it too
+
+
+def _html_row(label: str, cells: Sequence[str]) -> str:
+    """Return a row; the cells are HTML already."""
+    body = "".join(f"<td style='{_CELL}'>{cell}</td>" for cell in cells)
+    return f"<tr><th style='text-align:left;padding:2px 10px'>{html.escape(label)}</th>{body}</tr>"
+
+
+def _metric_cell(item: MetricComparison) -> str:
+    colour = _COLOURS.get(item.direction)
+    style = f" style='color:{colour}'" if colour else ""
+    return f"{_number(item.value)} <small{style}>{html.escape(_change_text(item))}</small>"
+
+
+def _change_cell(change: ChangedValue | None) -> str:
+    if change is None:
+        return "<small>the same</small>"
+    return f"{html.escape(_value_text(change.value))} <small>{html.escape(change.kind)}</small>"
+
+
+def _age_text(seconds: float) -> str:
+    """Return how much later than the baseline something was, in the unit that fits.
+
+    >>> _age_text(7200.0), _age_text(-90.0)
+    ('2 h later', '1.5 min earlier')
+    """
+    size, word = abs(seconds), "later" if seconds >= 0 else "earlier"
+    for unit, length in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if size >= length:
+            return f"{size / length:.3g} {unit} {word}"
+    return f"{size:.3g} s {word}"
 
 
 def _groups(comparison: ModelComparison) -> list[tuple[str, tuple[ChangedValue, ...]]]:
@@ -290,6 +330,10 @@ def _comparison_lines(comparison: ModelComparison) -> list[str]:
             for c in group
         ]
     lines += [f"  size: {change:+,} bytes [{version}]" for version, change in comparison.size_change_bytes.items()]
+    lines += [
+        f"  registered: {_age_text(seconds)} [{version}]"
+        for version, seconds in comparison.age_difference_seconds.items()
+    ]
     return lines
 
 
@@ -297,7 +341,9 @@ def _compare_metric(metric: str, baseline: ModelVersion, other: ModelVersion) ->
     a, b = baseline.performance_metrics.get(metric), other.performance_metrics.get(metric)
     change = relative = reason = None
     direction = "unknown"
-    if a is None or b is None:
+    if a is None and b is None:
+        reason = "in neither"
+    elif a is None or b is None:
         reason = f"only in {other.version if a is None else baseline.version}"
     elif not (math.isfinite(a) and math.isfinite(b)):
         reason = "a value is not finite"

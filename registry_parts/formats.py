@@ -176,7 +176,10 @@ def load_object(buffer: Any, serializer: str, *, trusted_types: Sequence[str] | 
             import onnx
         except ImportError as error:
             raise _needed("onnx", "loading an ONNX model") from error
-        return onnx.load_model_from_string(buffer.read())
+        try:
+            return onnx.load_model_from_string(buffer.read())
+        except Exception as error:
+            raise ArtifactError(f"the file is not an ONNX file: {str(error)[:200]}") from error
     raise InvalidValueError(f"no loader for the serializer {serializer!r}")
 
 

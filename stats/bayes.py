@@ -26,6 +26,7 @@ _STEP = 0.5  # quadrature nodes are half a standard deviation apart: the rules c
 _WIDEST_STEP = 0.25  # of the logit; its density has poles at a distance of pi from the real axis
 _REACH = 9.0  # standard deviations to either side; beyond lies less than 1e-18
 _TAIL = 40.0  # exp(-40) is 4e-18: how far the exponential tails of the logit reach
+_SMOOTH = 30.0  # a distribution function that starts like x^30 starts smoothly enough for the trapezoid rule
 _ENDS = 3.2  # tanh(pi / 2 sinh(3.2)) is 1 to the last digit
 
 FloatArray = npt.NDArray[np.float64]
@@ -89,9 +90,9 @@ def compare_rates(
     ``P(B > A)``, ``E max(A - B, 0)`` and ``P(B - A <= d)`` are integrals over the narrower of both posteriors, of the
     other one's distribution function and partial mean ``x F(x) - m I_x(a + 1, b)``. In ``logit(x)`` their integrands
     are smooth and fall off exponentially, so the trapezoid rule gives all digits with a few dozen nodes; where
-    ``x + d`` leaves (0, 1) the tanh-sinh rule does. Whole-number parameters have closed forms, with which this agrees
-    to 1e-12, but whose length grows with the data. The interval is where the distribution of the difference reaches
-    ``alpha / 2`` and ``1 - alpha / 2``.
+    ``x + d`` leaves (0, 1) abruptly the tanh-sinh rule does. Whole-number parameters have closed forms, with which
+    this agrees to 1e-12, but whose length grows with the data. The interval is where the distribution of the
+    difference reaches ``alpha / 2`` and ``1 - alpha / 2``.
 
     References
     ----------
@@ -120,11 +121,12 @@ def compare_rates(
         (upper, lower, shortfall, surplus) if narrow is first else (lower, upper, surplus, shortfall)
     )
     difference = means[1] - means[0]
-    spread = math.sqrt(sum(m * (1.0 - m) / (a + b + 1.0) for m, (a, b) in zip(means, (first, second), strict=True)))
+    variances = [m * (1.0 - m) / (a + b + 1.0) for m, (a, b) in zip(means, (first, second), strict=True)]
+    spread = math.sqrt(variances[0] + variances[1])
 
     def shifted(limit: float) -> float:
         """Return P(B - A <= limit)."""
-        if narrow is first:
+        if variances[0] <= variances[1]:
             return _chance_below(first, second, limit)
         return 1.0 - _chance_below(second, first, -limit)
 
@@ -234,7 +236,11 @@ def _logit_density(y: FloatArray, posterior: tuple[float, float]) -> FloatArray:
 
 def _beta_below(a: float, b: float, x: FloatArray, rest: FloatArray) -> FloatArray:
     """Return the distribution function at x, where ``rest`` is 1 - x to more digits than x leaves."""
-    return np.asarray(np.where(x < 0.5, special.betainc(a, b, x), special.betaincc(b, a, rest)))
+    near_zero = x < 0.5
+    below = np.empty_like(x)
+    below[near_zero] = special.betainc(a, b, x[near_zero])
+    below[~near_zero] = special.betaincc(b, a, rest[~near_zero])
+    return below
 
 
 def _nodes(posterior: tuple[float, float]) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -252,18 +258,19 @@ def _chance_below(narrow: tuple[float, float], wide: tuple[float, float], limit:
         return 0.0 if limit < 0.0 else 1.0
     smallest, largest = max(0.0, -limit), min(1.0, 1.0 - limit)  # of N, where N + limit lies within (0, 1)
     low, high = _ends(narrow)
-    whole = True
+    smooth = True
     if smallest > 0.0 and float(special.logit(smallest)) > low:
-        low, whole = float(special.logit(smallest)), False
+        low, smooth = float(special.logit(smallest)), wide[0] > _SMOOTH
     if largest < 1.0 and float(special.logit(largest)) < high:
-        high, whole = float(special.logit(largest)), False
+        high, smooth = float(special.logit(largest)), smooth and wide[1] > _SMOOTH
     certain = float(special.betaincc(*narrow, largest)) if largest < 1.0 else 0.0  # N + limit > 1
     if not low < high:
         return certain
     step = min(_STEP * _logit_sd(narrow), _WIDEST_STEP)
-    if whole:
+    if smooth:
         y = np.linspace(low, high, math.ceil((high - low) / step) + 1)
         weights = np.full(y.size, (high - low) / (y.size - 1))
+        weights[[0, -1]] *= 0.5
     else:  # the integrand ends like a power of the distance: the tanh-sinh rule does not mind
         half = 0.5 * (high - low)
         count = math.ceil(2.0 * _ENDS * half * 0.5 * math.pi / step) + 100
@@ -280,9 +287,11 @@ def _quantile(distribution: Callable[[float], float], target: float, centre: flo
     """Return where an increasing function on [-1, 1] reaches the target."""
     from scipy.optimize import brentq
 
-    low, high, width = centre, centre, 4.0 * spread
+    guess = min(1.0, max(-1.0, centre + float(special.ndtri(target)) * spread))
+    low, high, step = guess, guess, 0.1 * spread
     while low > -1.0 and distribution(low) >= target:
-        low = max(-1.0, low - width)
+        low, high, step = max(-1.0, low - step), low, 2.0 * step
     while high < 1.0 and distribution(high) <= target:
-        high = min(1.0, high + width)
-    return float(brentq(lambda limit: distribution(limit) - target, low, high, xtol=1e-14, rtol=1e-12, maxiter=200))
+        low, high, step = high, min(1.0, high + step), 2.0 * step
+    precise = 1e-11 * spread
+    return float(brentq(lambda limit: distribution(limit) - target, low, high, xtol=precise, rtol=1e-14, maxiter=200))

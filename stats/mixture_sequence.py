@@ -17,6 +17,8 @@ from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative
 
 __all__ = ["mixture_sequence"]
 
+LEAST_RATIO = 1e-150  # of tau to the standard error; below it there is no power, and squares would vanish
+
 
 def mixture_sequence(
     estimate: float, standard_error: float, *, tau: float, alpha: float = 0.05, alternative: str = "two-sided"
@@ -38,7 +40,7 @@ def mixture_sequence(
     Returns
     -------
     ConfidenceSequence
-        ``rho`` is tau over the standard error.
+        ``rho`` is tau over the standard error. Ends too far out for a float are None.
 
     Raises
     ------
@@ -61,8 +63,9 @@ def mixture_sequence(
             raise ValueError(f"{name} must be positive and finite, got {value!r}")
     check_alpha(alpha)
     choice = check_alternative(alternative)
-    v = (tau / standard_error) ** 2
-    # In units of the standard error, so that neither tiny nor huge metrics overflow.
+    # In units of the standard error, and within bounds, so that neither tiny nor huge metrics overflow.
+    rho = min(max(tau / standard_error, LEAST_RATIO), 1.0 / LEAST_RATIO)
+    v = rho * rho
     p_value = max(P_VALUE_FLOOR, msprt_p_values([1.0], [estimate / standard_error], 0.5, v)[0])
     z = estimate / standard_error
     if (choice == "greater" and z <= 0.0) or (choice == "less" and z >= 0.0):
@@ -70,9 +73,9 @@ def mixture_sequence(
     half = standard_error * math.sqrt((v + 1.0) / v * (math.log1p(v) - 2.0 * math.log(alpha)))
     return ConfidenceSequence(
         estimate=estimate,
-        ci_lower=None if choice == "less" else estimate - half,
-        ci_upper=None if choice == "greater" else estimate + half,
+        ci_lower=None if choice == "less" or not math.isfinite(half) else estimate - half,
+        ci_upper=None if choice == "greater" or not math.isfinite(half) else estimate + half,
         p_value=min(1.0, p_value),
-        rho=tau / standard_error,
+        rho=rho,
         half_width=half,
     )

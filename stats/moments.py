@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 __all__ = ["JointStatistics", "MeanStatistics", "as_values", "winsorize"]
 
+_BLOCK = 8192  # values at a time: what the cache holds, and too few for a linear algebra library to start threads
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -104,9 +106,13 @@ class MeanStatistics:
             return cls(n=0, mean=0.0, deviations=0.0)
         # The second pass removes what rounding left in the first mean: matters when mean >> spread.
         mean = float(array.mean())
-        centred = array - mean
-        rest = float(centred.mean())
-        deviations = float(np.dot(centred, centred)) - array.size * rest * rest
+        total, squares = [], []
+        for start in range(0, array.size, _BLOCK):
+            centred = array[start : start + _BLOCK] - mean
+            total.append(float(centred.sum()))
+            squares.append(float(np.dot(centred, centred)))
+        rest = math.fsum(total) / array.size
+        deviations = math.fsum(squares) - array.size * rest * rest
         return cls(n=int(array.size), mean=mean + rest, deviations=max(deviations, 0.0))
 
     @classmethod

@@ -30,7 +30,7 @@ from stats.power import (
     solve_size,
 )
 
-__all__ = ["count_probabilities", "mde_counts", "power_counts", "power_ranks", "sample_size_counts"]
+__all__ = ["count_probabilities", "draw_counts", "mde_counts", "power_counts", "power_ranks", "sample_size_counts"]
 
 _MAX_CELLS = 50_000  # wider distributions are grouped; ties within so fine a cell do not matter
 _SAME_VARIANCE = 1e-9  # relative difference of variance and mean that still counts as Poisson
@@ -76,22 +76,14 @@ def count_probabilities(effect: float, mean: float, *, sd: float | None = None) 
     >>> round(float(baseline[0]), 4), round(float(treatment[0]), 4)
     (0.3679, 0.2231)
     """
-    check_positive("mean", mean)
-    check_positive("mean + effect", mean + effect)
-    variance = mean if sd is None else sd * sd
-    check_positive("sd", variance)
+    size, trials = _family(effect, mean, sd)
     means = (mean, mean + effect)
     smaller, larger = min(means), max(means)
-    excess = variance / mean - 1.0  # above 0: overdispersed
-    trials = 0
-    size = math.inf
-    if excess > _SAME_VARIANCE:
-        size = mean / excess
+    if trials:
+        last = float(trials)
+    elif math.isfinite(size):
         spread = math.sqrt(larger + larger * larger / size)
         last = larger + 12.0 * spread + 40.0 * (1.0 + larger / size)  # the tail falls like (m / (m + r))^k
-    elif excess < -_SAME_VARIANCE:
-        trials = max(math.ceil(-mean / excess - 1e-9), math.floor(larger) + 1)
-        last = float(trials)
     else:
         last = larger + 12.0 * math.sqrt(larger) + 40.0
     first = 0.0 if math.isfinite(size) else max(0.0, math.floor(smaller - 12.0 * math.sqrt(smaller)))
@@ -109,6 +101,47 @@ def count_probabilities(effect: float, mean: float, *, sd: float | None = None) 
         return np.maximum(np.diff(below, prepend=0.0), 0.0)
 
     return probabilities(means[0]), probabilities(means[1])
+
+
+def draw_counts(
+    rng: np.random.Generator, n: int, effect: float, mean: float, *, sd: float | None = None, treatment: bool = False
+) -> FloatArray:
+    """Return random counts of one arm from the distributions of `count_probabilities`.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    n : int
+        How many.
+    effect, mean, sd
+        See `count_probabilities`.
+    treatment : bool
+        Whether they are the treatment's.
+
+    Returns
+    -------
+    array of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        As `count_probabilities`.
+
+    Notes
+    -----
+    Poisson, negative binomial or binomial, as `count_probabilities` says.
+
+    References
+    ----------
+    .. [1] See `count_probabilities`.
+    """
+    size, trials = _family(effect, mean, sd)
+    centre = mean + effect if treatment else mean
+    if trials:
+        return rng.binomial(trials, centre / trials, n).astype(np.float64)
+    if math.isfinite(size):
+        return rng.negative_binomial(size, size / (size + centre), n).astype(np.float64)
+    return rng.poisson(centre, n).astype(np.float64)
 
 
 def power_ranks(
@@ -347,6 +380,20 @@ def mde_counts(
             if high > 1e4 * (mean + spread):  # two subjects are never enough, however large the effect
                 return None
     return find_root(reached, power, 1e-9 * min(high, spread), high)
+
+
+def _family(effect: float, mean: float, sd: float | None) -> tuple[float, int]:
+    """Size of the negative binomial (infinite for Poisson) and trials of the binomial (0 when it is none)."""
+    check_positive("mean", mean)
+    check_positive("mean + effect", mean + effect)
+    variance = mean if sd is None else sd * sd
+    check_positive("sd", variance)
+    excess = variance / mean - 1.0  # above 0: overdispersed
+    if excess > _SAME_VARIANCE:
+        return mean / excess, 0
+    if excess < -_SAME_VARIANCE:
+        return math.inf, max(math.ceil(-mean / excess - 1e-9), math.floor(max(mean, mean + effect)) + 1)
+    return math.inf, 0
 
 
 def _moments(f: FloatArray, g: FloatArray) -> tuple[float, float, float, float, FloatArray, FloatArray]:

@@ -13,7 +13,7 @@ assume independent normal points with known centre and sigma.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -30,8 +30,6 @@ from stats.control_charts import (
     RULE_NAMES,
     SHEWHART_LIMIT,
     WESTERN_ELECTRIC_RULES,
-    cusum,
-    ewma,
     runs_rules,
 )
 
@@ -295,7 +293,7 @@ class SimulatedRunLength:
 def simulated_run_length(
     design: str, shift: float = 0.0, *, n: int = 2_000, seed: int = 0, horizon: int = 20_000, rules: Sequence[str] = ()
 ) -> SimulatedRunLength:
-    """Estimate the average run length of a design with the very functions that judge points.
+    """Estimate the average run length of a design.
 
     Parameters
     ----------
@@ -311,7 +309,9 @@ def simulated_run_length(
 
     Notes
     -----
-    Needed for Nelson's rules 3 and 4, and a check on the exact results. Standard error: sample deviation / sqrt n.
+    Needed for Nelson's rules 3 and 4, and a check on the exact results. Rules are judged by
+    `stats.control_charts.runs_rules`; the other designs follow their recursion point by point, all runs side by side.
+    Standard error: sample deviation / sqrt n.
 
     References
     ----------
@@ -330,14 +330,10 @@ def simulated_run_length(
     if design in ("nelson", "western-electric", "rules"):
         _check_rules(chosen)
     rng = np.random.default_rng(seed)
-    lengths = np.empty(n)
-    for run in range(n):
-        seen = np.zeros(0)
-        first, block = None, 256
-        while first is None and seen.size < horizon:
-            seen = np.concatenate([seen, rng.normal(shift, 1.0, block)])
-            first, block = _first_alarm(design, seen, chosen), min(4096, 2 * block)
-        lengths[run] = horizon if first is None else first + 1
+    if chosen:
+        lengths = np.array([_first_by_rules(rng, shift, chosen, horizon) for _ in range(n)], dtype=np.float64)
+    else:
+        lengths = _first_alarms(lambda active: rng.normal(shift, 1.0, active), design, n, horizon)
     return SimulatedRunLength(mean=float(lengths.mean()), standard_error=float(lengths.std(ddof=1)) / math.sqrt(n), n=n)
 
 
@@ -380,16 +376,41 @@ def average_run_length(design: str, shift: float = 0.0) -> float:
 # -- private -----------------------------------------------------------------------------------------
 
 
-def _first_alarm(design: str, x: FloatArray, rules: Sequence[str]) -> int | None:
-    if design == "3-sigma":
-        hits = np.flatnonzero(np.abs(x) > SHEWHART_LIMIT).tolist()
-    elif design == "ewma":
-        hits = ewma(x, 0.0, 1.0).out
-    elif design == "cusum":
-        hits = cusum(x).signals
-    else:
-        hits = [found[0] for found in runs_rules(x, rules=rules).values() if found]
-    return int(min(hits)) if hits else None
+def _first_by_rules(rng: np.random.Generator, shift: float, rules: Sequence[str], horizon: int) -> int:
+    """Points until the first rule fires, or the horizon."""
+    seen, block = np.zeros(0), 256
+    while seen.size < horizon:
+        seen = np.concatenate([seen, rng.normal(shift, 1.0, block)])
+        hits = [found[0] for found in runs_rules(seen, rules=rules).values() if found]
+        if hits:
+            return min(hits) + 1
+        block = min(4096, 2 * block)
+    return horizon
+
+
+def _first_alarms(draw: Callable[[int], FloatArray], design: str, n: int, horizon: int) -> FloatArray:
+    """Points until the first alarm of n runs, or the horizon; `draw` gives the next point of each run that goes on."""
+    lengths = np.full(n, float(horizon))
+    active = np.arange(n)
+    level, up, down = np.zeros(n), np.zeros(n), np.zeros(n)
+    edge = EWMA_LIMIT * math.sqrt(EWMA_LAMBDA / (2.0 - EWMA_LAMBDA))
+    for count in range(1, horizon + 1):
+        x = draw(active.size)
+        if design == "3-sigma":
+            alarm = np.abs(x) > SHEWHART_LIMIT
+        elif design == "ewma":
+            level = EWMA_LAMBDA * x + (1.0 - EWMA_LAMBDA) * level
+            alarm = np.abs(level) > edge
+        else:
+            up, down = np.maximum(0.0, up + x - CUSUM_REFERENCE), np.maximum(0.0, down - x - CUSUM_REFERENCE)
+            alarm = np.maximum(up, down) > CUSUM_DECISION
+        if alarm.any():
+            lengths[active[alarm]] = count
+            going = ~alarm
+            active, level, up, down = active[going], level[going], up[going], down[going]
+            if active.size == 0:
+                break
+    return lengths
 
 
 @lru_cache(maxsize=64)

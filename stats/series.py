@@ -121,7 +121,8 @@ def mean_and_deviation(values: FloatArray) -> tuple[float, float]:
     part = values if exponent == 0 else np.ldexp(values, -exponent)
     mean = float(part.mean())
     centred = part - mean
-    deviation = math.sqrt(float(centred @ centred) / values.size)
+    # Not a dot product: libraries hand those to several threads, which costs more than it saves.
+    deviation = math.sqrt(float(np.square(centred, out=centred).sum()) / values.size)
     if exponent == 0:
         return mean, deviation
     return math.ldexp(mean, exponent), math.ldexp(deviation, exponent)
@@ -155,5 +156,5 @@ def weighted_mean(values: FloatArray, weights: FloatArray | None = None) -> floa
         return low
     exponent = binary_exponent(low, high)
     part = values if exponent == 0 else np.ldexp(values, -exponent)
-    mean = float(part.mean()) if weights is None else float(part @ (weights / weights.sum()))
+    mean = float(part.mean()) if weights is None else float((part * (weights / weights.sum())).sum())
     return math.ldexp(mean, exponent)

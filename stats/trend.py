@@ -259,13 +259,18 @@ def mann_kendall(
     every = np.concatenate(slopes)
     middle = lower = upper = None
     if every.size:
-        every.sort()
-        per_time = exponent - time_exponent
-        middle = _unscaled(float(np.median(every)), per_time)
+        low = high = every.size // 2
         if variance > 0.0:
             reach = float(ndtri((1.0 + confidence) / 2.0)) * math.sqrt(variance)
-            lower = _unscaled(float(every[max(round((every.size - reach) / 2.0) - 1, 0)]), per_time)
-            upper = _unscaled(float(every[min(round((every.size + reach) / 2.0), every.size - 1)]), per_time)
+            low = max(round((every.size - reach) / 2.0) - 1, 0)
+            high = min(round((every.size + reach) / 2.0), every.size - 1)
+        center = every.size // 2
+        every.partition([low, high, center, max(0, center - 1)])  # only these ranks are needed
+        per_time = exponent - time_exponent
+        half = float(every[center]) / 2.0
+        middle = _unscaled(half + float(every[center - 1]) / 2.0 if every.size % 2 == 0 else 2.0 * half, per_time)
+        if variance > 0.0:
+            lower, upper = _unscaled(float(every[low]), per_time), _unscaled(float(every[high]), per_time)
     return MannKendall(
         s=s,
         variance=variance,

@@ -334,7 +334,7 @@ def test_a_sampled_history_keeps_every_extreme_and_the_gaps(tracking):
     values[1234], values[4321], values[2500] = 50.0, -50.0, np.nan
     tracking.log_metrics(run_id, {"m": values}, step=np.arange(5_000) * 7)
     sampled = tracking.metric_history(run_id, "m", max_points=300)
-    assert len(sampled) <= 400
+    assert len(sampled) <= 300
     assert sampled["value"].max() == 50.0
     assert sampled["value"].min() == -50.0
     assert sampled["value"].isna().sum() == 1
@@ -425,6 +425,7 @@ FILTERS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore::tracking_parts.unknown.UnknownKeyWarning")
 def test_a_filter_finds_the_same_runs_on_both_databases(searched):
     for filter, expected in FILTERS:  # noqa: A001
         assert set(searched.search_runs(filter)["name"]) == expected, filter
@@ -469,6 +470,7 @@ def test_a_hostile_filter_is_a_syntax_error_that_points_at_a_character(searched)
     assert len(searched.search_runs()) == 4
 
 
+@pytest.mark.filterwarnings("ignore::tracking_parts.unknown.UnknownKeyWarning")
 def test_a_hostile_key_is_only_a_key(searched):
     assert len(searched.search_runs("tags.`x'; DROP TABLE runs;--` = '1'")) == 0
     assert len(searched.search_runs()) == 4
@@ -488,6 +490,7 @@ def test_hostile_orders_and_page_bounds_are_refused(searched):
             searched.search_runs(limit=limit, offset=offset)
 
 
+@pytest.mark.filterwarnings("ignore::tracking_parts.unknown.UnknownKeyWarning")
 def test_a_search_sends_only_selects(sqlite_database):
     import sqlalchemy as sa
 

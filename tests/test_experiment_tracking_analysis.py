@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from charts.tracking import (
@@ -23,6 +25,7 @@ from db import Database
 from experiment_tracking import ExperimentTracking
 from tracking_parts.explain import explain_values, rank_correlation, rank_eta
 from tracking_parts.records import goal_of
+from tracking_parts.report import _round_values
 
 
 @pytest.fixture
@@ -248,3 +251,52 @@ def test_a_run_is_shown_escaped_in_a_notebook(tracking):
     assert "<script>" not in shown
     assert "&lt;b&gt;x" in shown
     assert isinstance(tracking.get_run(run_id).to_frame(), pd.DataFrame)
+
+
+def test_many_curves_have_their_names_below_the_axis_and_few_above():
+    def history(n_runs):
+        return pd.DataFrame(
+            {
+                "run_id": np.repeat([f"r{number}" for number in range(n_runs)], 3),
+                "metric": "m",
+                "step": [0, 1, 2] * n_runs,
+                "at": pd.to_datetime([0, 1, 2] * n_runs, unit="s", utc=True),
+                "value": 1.0,
+            }
+        )
+
+    assert plot_curves(history(3)).layout.legend.y is None, "the template's place"
+    assert plot_curves(history(4)).layout.legend.y < 0
+
+
+def test_the_axis_of_a_param_over_many_powers_of_ten_is_logarithmic():
+    frame = pd.DataFrame(
+        {
+            "params.lr": [1e-4, 1e-2, 1e-1],
+            "params.n": [1, 2, 3],
+            "params.zero": [0.0, 1.0, 1e4],
+            "metrics.a": [1, 2, 3e5],
+        }
+    )
+    rate, number, zero, metric = (
+        plot_parallel(frame, ["params.lr", "params.n", "params.zero"], "metrics.a").data[0].dimensions
+    )
+    assert np.allclose(rate.values, [-4, -2, -1])
+    assert list(rate.ticktext) == ["0.0001", "0.001", "0.01", "0.1"]
+    assert np.allclose(rate.tickvals, [-4, -3, -2, -1])
+    assert list(number.values) == [1, 2, 3]
+    assert list(zero.values) == [0.0, 1.0, 1e4]
+    assert list(metric.values) == [1, 2, 3e5]
+
+
+@settings(deadline=None)
+@given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False, min_value=0))
+def test_the_marks_of_an_axis_of_the_report_are_few_and_inside(low, width):
+    high = low + width
+    if high > low and math.isfinite(high):
+        marks = _round_values(low, high)
+        assert 2 <= len(marks) <= 8
+        assert marks == sorted(marks)
+        slack = (high / 1e6 - low / 1e6) + 4 * math.ulp(max(abs(low), abs(high)))
+        assert low - slack <= marks[0]
+        assert marks[-1] <= high + slack

@@ -509,5 +509,5 @@ def test_measured_run_lengths_are_those_that_are_computed(design: str, shift: fl
     from stats.run_length import average_run_length, simulated_run_length
 
     exact = average_run_length(design, shift)
-    got = simulated_run_length(design, shift, n=6_000, seed=11)
+    got = simulated_run_length(design, shift, n=20_000, seed=11)
     assert got.mean == pytest.approx(exact, rel=0.05)

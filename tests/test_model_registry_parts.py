@@ -53,9 +53,9 @@ def test_the_sort_key_orders_as_the_semver_library_does(a, b):
 
 
 @given(st.lists(VERSIONS, max_size=20))
-def test_sorting_by_the_key_is_sorting_by_precedence(versions):
-    by_key = sorted(versions, key=versions.precedence_key)
-    by_semver = sorted(versions, key=cmp_to_key(lambda a, b: semver.Version.parse(a).compare(b)))
+def test_sorting_by_the_key_is_sorting_by_precedence(given_versions):
+    by_key = sorted(given_versions, key=versions.precedence_key)
+    by_semver = sorted(given_versions, key=cmp_to_key(lambda a, b: semver.Version.parse(a).compare(b)))
     assert [versions.precedence_key(v) for v in by_key] == [versions.precedence_key(v) for v in by_semver]
 
 

@@ -1,5 +1,7 @@
-"""The parts of experiment tracking that need no database: the filter grammar, records, capture, import and export.
+"""The parts of experiment tracking, one subject each; `experiment_tracking.ExperimentTracking` puts them together.
 
-`experiment_tracking.ExperimentTracking` holds all persistence and uses these; each part is pure or touches only the
-operating system, and can be read and tested alone.
+Pure, or touching only the operating system: the filter grammar (`filters`), records, params, names, comparison,
+explain, the report, capture of the environment, readers and writers of other formats. Inside a session that somebody
+else opened: `queries`, `conditions`, `history`, `unknown`, `metric_log`. Base classes of `ExperimentTracking`, a group
+of verbs each: `analysis`, `exchange`, `files`, `removal`.
 """

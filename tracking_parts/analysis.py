@@ -1,4 +1,7 @@
-"""The questions about several runs at once: `ExperimentTracking` answers them through this base class."""
+"""The questions about several runs at once: `ExperimentTracking` answers them through this base class.
+
+What answers them is imported with the first question: most programs that log never ask one.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracking_parts import queries
-from tracking_parts.comparison import Leaderboard, RunDiff, build_leaderboard, diff_records, goals_for, runs_to_frame
-from tracking_parts.explain import Explanation, explain_values
 from tracking_parts.filters import parse_filter
 from tracking_parts.history import read_history
 from tracking_parts.records import Run, goal_of
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from db import Database
+    from tracking_parts.comparison import Leaderboard, RunDiff
+    from tracking_parts.explain import Explanation
 
 __all__ = ["Analysis"]
 
@@ -63,14 +66,15 @@ class Analysis:
         -------
         DataFrame
             run_id, name, experiment, status, started_at, duration_seconds, ``params.*``, ``metrics.*`` (last value),
-            ``best.*``
-            (best finite value), ``tags.*``.
+            ``best.*`` (best finite value), ``tags.*``.
 
         Raises
         ------
         NotFoundError
             If one of the runs does not exist.
         """
+        from tracking_parts.comparison import runs_to_frame
+
         return runs_to_frame(self._records(run_ids), metrics=metrics, goals=goals, only_differences=only_differences)
 
     def metric_summaries(
@@ -113,6 +117,8 @@ class Analysis:
         >>> tracking.metric_summaries(run_id)[["last", "best", "best_step"]].values.tolist()
         [[0.3, 0.2, 1]]
         """
+        from tracking_parts.comparison import goals_for
+
         wanted = [run_ids] if isinstance(run_ids, str) else list(run_ids)
         chosen = [metrics] if isinstance(metrics, str) else metrics
         ends = goals_for(list(goals or {}), goals)
@@ -125,6 +131,8 @@ class Analysis:
 
     def diff_runs(self, first: str, second: str) -> RunDiff:
         """Return what differs between two runs: params, metrics, tags, code and packages."""
+        from tracking_parts.comparison import diff_records
+
         a, b = self._records([first, second], environment=True)
         return diff_records(a, b)
 
@@ -160,6 +168,8 @@ class Analysis:
         Explanation
             Rank correlation and importance by param, the strongest first.
         """
+        from tracking_parts.explain import explain_values
+
         metric = check_key(metric, "metric")
         goal = _goal(metric, goal)
         check_choice(value, "value", ["best", "last"])
@@ -197,6 +207,8 @@ class Analysis:
         NotFoundError
             If there is no such experiment.
         """
+        from tracking_parts.comparison import build_leaderboard
+
         metric = check_key(metric, "metric")
         goal = _goal(metric, goal)
         check_choice(value, "value", ["best", "last"])

@@ -1,8 +1,7 @@
 """The buffered mode: metric values wait in memory and are stored together.
 
 What a killed process may lose is bounded: at most `max_points` values and at most `max_seconds` of them, whichever
-comes
-first. Everything is stored when a flush is asked for, when the run ends, before anything is read through the same
+comes first. Everything is stored when a flush is asked for, when the run ends, before anything is read through the same
 `ExperimentTracking`, and when the interpreter exits.
 """
 

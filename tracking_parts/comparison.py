@@ -42,8 +42,8 @@ def runs_to_frame(
     """Return a row a run: identity, params, last and best metrics, tags.
 
     Columns are run_id, name, experiment, status, started_at, duration_seconds, ``params.*``, ``metrics.*`` (last
-    value),
-    ``best.*`` (least or greatest finite value) and ``tags.*``. A run that lacks something has None or NaN there.
+    value), ``best.*`` (least or greatest finite value) and ``tags.*``. A run that lacks something has None or NaN
+    there.
     """
     import numpy as np
     import pandas as pd
@@ -206,8 +206,7 @@ class LeaderboardRow:
         Runs that count for the mean.
     n_failed, n_running, n_without_value, n_early_stopped
         Failed or killed ones; running ones; finished ones without a finite value; finished ones whose last step is
-        below that
-        of the longest run.
+        below that of the longest run.
     best_run_id, best_value, best_step
         Of the best run; None if no run counts.
     """

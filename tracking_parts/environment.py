@@ -38,9 +38,8 @@ def capture_environment() -> dict[str, Any]:
     -------
     dict
         Keys "git" (commit, branch, dirty, diff; {} outside a repository), "command", "script", "notebook", "python",
-        "packages" (version by name), "host" (name, user, system), "hardware" (CPUs, memory, GPUs). What cannot be
-        found out
-        is left out.
+        "packages" (version by name), "host" (name, user, system), "hardware" (CPUs, memory, GPUs). What cannot be found
+        out is left out.
     """
     folder, process = os.getcwd(), os.getpid()
     git = _read_git_again(folder, process, int(time.monotonic() / GIT_FRESH_SECONDS))

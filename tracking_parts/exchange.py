@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from db import RunArtifactRow, RunRow, from_microseconds
 from errors import ArtifactError, StateError
-from tracking_parts import history, metric_log, queries, tables
+from tracking_parts import history, metric_log, queries
 from tracking_parts.artifact_kinds import Stored
 from tracking_parts.filters import parse_filter
-from tracking_parts.mlflow_source import find_store, read_mlflow
 from tracking_parts.params import to_stored_param
 from tracking_parts.records import ImportReport
-from tracking_parts.sources import SourceItems, SourceRun
 from tracking_parts.unknown import warn_of_unknown_keys
 from values import check_choice, check_name, new_id, shorten
 
 if TYPE_CHECKING:
     from artifacts import ArtifactStore
     from db import Database
+    from tracking_parts.sources import SourceItems, SourceRun
 
 __all__ = ["Exchange"]
 
@@ -59,15 +58,13 @@ class Exchange:
             A SQLite file (or its ``sqlite:///`` URL), an ``mlruns`` folder, or a folder that holds one of them.
         artifact_root : path or None
             Where artifacts may be read beside the store's own folder. Runs whose artifacts lie elsewhere are refused,
-            each with its
-            reason; paths of a store that was moved are found again beside it.
+            each with its reason; paths of a store that was moved are found again beside it.
 
         Returns
         -------
         ImportReport
-            What was stored, counted after storing it; of several values at one step the last is kept and the others
-            are counted. A second
-            import adds nothing. Each run is one transaction: an interrupted import can be repeated.
+            What was stored, counted after storing it; of several values at one step the last is kept and the others are
+            counted. A second import adds nothing. Each run is one transaction: an interrupted import can be repeated.
 
         Raises
         ------
@@ -76,6 +73,8 @@ class Exchange:
         ValueError
             If it is not an MLflow store.
         """
+        from tracking_parts.mlflow_source import find_store, read_mlflow
+
         _, path = find_store(source)
         return self._import(str(path), read_mlflow(source, artifact_root))
 
@@ -88,6 +87,8 @@ class Exchange:
         experiment : str or None
             Name of the experiment; None takes the one in the file, or "imported".
         """
+        from tracking_parts import tables
+
         experiment = None if experiment is None else check_name(experiment, "experiment")
         return self._import(str(path), tables.read_csv(Path(path), experiment))
 
@@ -100,6 +101,8 @@ class Exchange:
         experiment : str or None
             Name of the experiment; None takes the one in the file, or "imported".
         """
+        from tracking_parts import tables
+
         experiment = None if experiment is None else check_name(experiment, "experiment")
         return self._import(str(path), tables.read_json_lines(Path(path), experiment))
 
@@ -249,11 +252,11 @@ class Exchange:
             As for `search_runs`.
         format : {"csv", "parquet", "json", "jsonl"} or None
             None goes by the suffix. CSV and Parquet have a row a run with last values; JSON and JSON lines hold
-            everything but the files
-            of the runs, and JSON lines can be imported again without loss. Text in CSV that a spreadsheet would
-            execute is
-            neutralised.
+            everything but the files of the runs, and JSON lines can be imported again without loss. Text in CSV that a
+            spreadsheet would execute is neutralised.
         """
+        from tracking_parts import tables
+
         target = Path(path)
         form = check_choice(
             (format or target.suffix.lstrip(".")).lower(), "format", ["csv", "parquet", "json", "jsonl"]
@@ -264,7 +267,7 @@ class Exchange:
             numbers = queries.find_runs(session, node, experiment, [], MAX_RUNS, 0, "active")
             warn_of_unknown_keys(session, node, [], experiment, "active", found=bool(numbers), depth=2)
             if form in ("csv", "parquet"):
-                frame = queries.read_frame(session, numbers)
+                frame = queries.read_frame(session, self._sql, numbers)
         if form in ("csv", "parquet"):
             tables.write_frame(frame, target, form)
             return len(frame)
@@ -293,6 +296,8 @@ class Exchange:
         format: str | None = None,  # noqa: A002
     ) -> int:
         """Write histories of metrics, a row a point, as CSV or Parquet; returns how many rows."""
+        from tracking_parts import tables
+
         target = Path(path)
         form = check_choice((format or target.suffix.lstrip(".")).lower(), "format", ["csv", "parquet"])
         runs = [run_ids] if isinstance(run_ids, str) else list(run_ids)

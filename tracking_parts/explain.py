@@ -42,12 +42,10 @@ class ParamEffect:
         Spearman's rank correlation of a number, in [-1, 1]; None for a category or where there is a `reason`.
     strength : float or None
         How much goes with it, in [0, 1]: the absolute rank correlation of a number; of a category the square root of
-        the part
-        of the variance of the ranks that lies between its values.
+        the part of the variance of the ranks that lies between its values.
     p_value : float or None
-        Chance of so strong an association if there were none (t approximation; F for a category). Not corrected for
-        the number of
-        params looked at.
+        Chance of so strong an association if there were none (t approximation; F for a category). Not corrected for the
+        number of params looked at.
     importance : float or None
         Share of the forest's explanation, in [0, 1], where scikit-learn is installed and there are enough runs.
     best_value : object

@@ -44,8 +44,7 @@ class RunFiles:
         path_or_object : path, str, bytes, DataFrame, array, figure, image, dict, list or model
             A string is the path of a file or folder (use `log_text` for text). Frames become Parquet (or CSV without
             pyarrow), dicts and lists JSON, arrays ``.npy``, Plotly figures their JSON, Matplotlib figures and images
-            PNG, any
-            other object is stored with joblib.
+            PNG, any other object is stored with joblib.
         name : str or None
             Relative path within the run, such as "plots/roc.png"; None takes the file's own name. Logging the same path
             again replaces the file.

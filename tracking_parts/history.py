@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -30,6 +29,8 @@ _GAP = f"SELECT {_COLUMNS} {_SPAN} AND (value IS NULL OR abs(value) > 1.79769313
 MIN_POINTS = 3  # the least, the greatest and the last value of a curve
 POINTS_A_BUCKET = 4  # and the first, or one that is no number
 PIECE_POINTS = 2_500  # points read in one pass: where the least one stands is then looked for among so few only
+
+READ_WHOLE = 20_000  # points up to which a history is read and thinned here: sooner than some thousand look-ups
 
 Span = tuple[int, int, int, int]  # number of the run, number of the key, first and last step
 Point = tuple[int, int, float, bool]  # as _POINT
@@ -88,9 +89,10 @@ def _points(cursor: Any, sql: Any, run: int, key: int, max_points: int | None) -
         row = cursor.fetchone()
         if row is None:
             return ()
-        if row[0] > max_points:
+        if row[0] > max(max_points, READ_WHOLE):
             return _sampled(cursor, sql, run, key, row[0], max_points)
-    return _fetch(cursor, sql(_HISTORY), (run, key))
+    points = _fetch(cursor, sql(_HISTORY), (run, key))
+    return points if max_points is None or len(points) <= max_points else _thinned(points, max_points)
 
 
 def _sampled(cursor: Any, sql: Any, run: int, key: int, n_points: int, max_points: int) -> Any:
@@ -119,6 +121,35 @@ def _sampled(cursor: Any, sql: Any, run: int, key: int, n_points: int, max_point
     return np.array(found, dtype=_POINT)
 
 
+def _thinned(points: Any, max_points: int) -> Any:
+    """Return what `_sampled` would choose from all points of a history, in the order of their steps."""
+    import numpy as np
+
+    steps, values = points["step"], points["value"]
+    finite = ~points["is_nan"] & np.isfinite(values)
+    room = min(max_points, POINTS_A_BUCKET)
+    lows = [low for low, _ in _cut(int(steps[0]), int(steps[-1]), max(1, max_points // POINTS_A_BUCKET))]
+    starts = np.unique(np.searchsorted(steps, np.array(lows, dtype="int64")))  # equal ones begin an empty bucket
+    ends = np.append(starts[1:], len(steps))
+    bucket = np.repeat(np.arange(len(starts)), ends - starts)
+
+    def first_of_each(chosen: Any) -> Any:
+        places = np.flatnonzero(chosen)
+        return places[np.unique(bucket[places], return_index=True)[1]]
+
+    least = np.minimum.reduceat(np.where(finite, values, np.inf), starts)
+    greatest = np.maximum.reduceat(np.where(finite, values, -np.inf), starts)
+    keep = ((ends - starts) <= room)[bucket]
+    keep[ends - 1] = True
+    keep[first_of_each(finite & (values == least[bucket]))] = True
+    keep[first_of_each(finite & (values == greatest[bucket]))] = True
+    if room == POINTS_A_BUCKET:
+        gaps = first_of_each(~finite)
+        keep[gaps] = True
+        keep[np.delete(starts, bucket[gaps])] = True
+    return points[keep]
+
+
 def _cut(first: int, last: int, count: int) -> Iterator[tuple[int, int]]:
     """Yield the first and last step of `count` equal parts of a range of steps; of fewer, if there are fewer steps."""
     width = last - first + 1
@@ -128,8 +159,7 @@ def _cut(first: int, last: int, count: int) -> Iterator[tuple[int, int]]:
             yield low, high
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Piece:
+class _Piece(NamedTuple):
     """What one pass over some steps tells: how many points, whether all are finite, the least and the greatest."""
 
     span: Span

@@ -6,7 +6,7 @@ Filters and orders become expressions in `tracking_parts.conditions`, histories 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -414,63 +414,47 @@ def to_artifact(row: RunArtifactRow) -> Artifact:
     )
 
 
-def read_frame(session: Session, numbers: Sequence[int]) -> pd.DataFrame:
+# As plain SQL, for these are the rows of every search: building and compiling expressions cost as much as running them.
+_HEADS = (
+    "SELECT r.id, r.uid, r.name, e.name, r.status, r.started_at, r.ended_at, r.heartbeat_at, p.uid, r.note, "
+    "r.archived_at FROM runs r JOIN tracking_experiments e ON e.id = r.experiment_id "
+    "LEFT JOIN runs p ON p.id = r.parent_id WHERE r.id IN ({})"
+)
+_PARAMS = "SELECT run_id, key_id, is_json, value FROM run_params WHERE run_id IN ({})"
+_LAST_VALUES = "SELECT run_id, key_id, last_value FROM metric_summaries WHERE run_id IN ({})"
+_TAGS = "SELECT run_id, key_id, value FROM run_tags WHERE run_id IN ({})"
+_KEY_NAMES = "SELECT id, name FROM run_keys WHERE id IN ({})"
+
+
+def read_frame(session: Session, sql: Callable[[str], str], numbers: Sequence[int]) -> pd.DataFrame:
     """Return runs as rows of a frame, in the order of their numbers, without making a record of each."""
     import numpy as np
     import pandas as pd
 
     position = {number: index for index, number in enumerate(numbers)}
-    parent = sa.orm.aliased(RunRow)
     heads: list[Any] = [None] * len(numbers)
     sides: dict[str, dict[str, list[Any]]] = {"params": {}, "metrics": {}, "tags": {}}
     names: dict[int, str] = {}
     pending: list[tuple[str, int, int, Any]] = []
-    for part in _chunks(numbers):
-        query = (
-            sa.select(
-                RunRow.id,
-                RunRow.uid,
-                RunRow.name,
-                TrackingExperimentRow.name,
-                RunRow.status,
-                _micros(RunRow.started_at),
-                _micros(RunRow.ended_at),
-                _micros(RunRow.heartbeat_at),
-                parent.uid,
-                RunRow.note,
-                _micros(RunRow.archived_at),
-            )
-            .join(TrackingExperimentRow, TrackingExperimentRow.id == RunRow.experiment_id)
-            .outerjoin(parent, parent.id == RunRow.parent_id)
-            .where(RunRow.id.in_(part))
-        )
-        for row in session.execute(query):
-            heads[position[row[0]]] = row
-        for run, key, is_json, value in session.execute(
-            sa.select(RunParamRow.run_id, RunParamRow.key_id, RunParamRow.is_json, RunParamRow.value).where(
-                RunParamRow.run_id.in_(part)
-            )
-        ):
-            pending.append(("params", run, key, restore_param(is_json, value)))
-        pending.extend(
-            ("metrics", run, key, math.nan if value is None else value)
-            for run, key, value in session.execute(
-                sa.select(
-                    MetricSummaryRow.run_id,
-                    MetricSummaryRow.key_id,
-                    sa.type_coerce(MetricSummaryRow.last_value, sa.Double),
-                ).where(MetricSummaryRow.run_id.in_(part))
-            )
-        )
-        pending.extend(
-            ("tags", run, key, value)
-            for run, key, value in session.execute(
-                sa.select(RunTagRow.run_id, RunTagRow.key_id, RunTagRow.value).where(RunTagRow.run_id.in_(part))
-            )
-        )
-    used = sorted({key for _, _, key, _ in pending})
-    for some in _chunks(used):
-        names.update(session.execute(sa.select(RunKeyRow.id, RunKeyRow.name).where(RunKeyRow.id.in_(some))).all())
+    cursor = session.connection().connection.cursor()
+
+    def fetch(statement: str, ids: Sequence[int]) -> Sequence[Any]:
+        cursor.execute(sql(statement.format(", ".join("?" * len(ids)))), tuple(ids))
+        return cursor.fetchall()
+
+    try:
+        for part in _chunks(numbers):
+            for row in fetch(_HEADS, part):
+                heads[position[row[0]]] = row
+            pending += [
+                ("params", run, key, restore_param(json, text)) for run, key, json, text in fetch(_PARAMS, part)
+            ]
+            pending += [("metrics", run, key, _or_nan(value)) for run, key, value in fetch(_LAST_VALUES, part)]
+            pending += [("tags", run, key, value) for run, key, value in fetch(_TAGS, part)]
+        for some in _chunks(sorted({key for _, _, key, _ in pending})):
+            names.update(fetch(_KEY_NAMES, some))
+    finally:
+        cursor.close()
     count = len(numbers)
     for kind, run, key, item in pending:
         column = sides[kind].get(names[key])
@@ -501,6 +485,10 @@ def read_frame(session: Session, numbers: Sequence[int]) -> pd.DataFrame:
     for name in sorted(sides["tags"]):
         data[f"tags.{name}"] = pd.Series(sides["tags"][name], dtype="object")
     return pd.DataFrame(data)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 _NAT = -(2**63)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -230,6 +229,8 @@ class Run:
         return pd.DataFrame(rows, columns=["metric", *names])
 
     def _repr_html_(self) -> str:
+        import html
+
         def table(title: str, items: Mapping[str, Any]) -> str:
             if not items:
                 return ""
@@ -317,6 +318,8 @@ class ImportReport:
         return {name: to_json_safe(getattr(self, name)) for name in self.__slots__}
 
     def _repr_html_(self) -> str:
+        import html
+
         problems = "".join(f"<li>{html.escape(problem)}</li>" for problem in self.problems)
         return (
             f"<div>Imported {self.n_runs_new} new of {self.n_runs_found} runs from {html.escape(self.source)}: "

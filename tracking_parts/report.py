@@ -235,4 +235,4 @@ def _round_values(low: float, high: float) -> list[float]:
 def _label(value: float, span: float) -> str:
     """Return a value with so many digits that its neighbours on the axis look different."""
     digits = math.ceil(math.log10(abs(value) / span)) + 2 if value and span > 0 and abs(value) > span else 2
-    return f"{value:.{min(15, max(4, digits))}g}"
+    return f"{value:.{min(17, max(6, digits))}g}"

@@ -196,9 +196,8 @@ def read_csv(path: Path, experiment: str | None) -> SourceItems:
     """Read runs from CSV.
 
     With columns ``params.*`` or ``metrics.*`` a row is a run, as `export_runs` writes it. With columns "metric" and
-    "value" a row is a
-    point, as `export_history` writes it. Otherwise a row is a step, and every numeric column a metric, as training
-    loops write it.
+    "value" a row is a point, as `export_history` writes it. Otherwise a row is a step, and every numeric column a
+    metric, as training loops write it.
     """
     digest = digest_of(path)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,9 +35,10 @@ def warn_of_unknown_keys(
     *,
     found: bool,
     depth: int,
+    seen: Collection[str] = (),
 ) -> list[str]:
     """Warn of what `find_unknown_keys` returns, in the name of the caller `depth` calls above; return it."""
-    sentences = find_unknown_keys(session, node, order, experiment, include, found=found)
+    sentences = find_unknown_keys(session, node, order, experiment, include, found=found, seen=seen)
     for sentence in sentences:
         warnings.warn(sentence, UnknownKeyWarning, stacklevel=depth + 1)
     return sentences
@@ -51,6 +52,7 @@ def find_unknown_keys(
     include: str,
     *,
     found: bool,
+    seen: Collection[str] = (),
 ) -> list[str]:
     """Return a sentence for each name that no run in the scope of a search has.
 
@@ -63,9 +65,12 @@ def find_unknown_keys(
     found : bool
         Whether the search found any run. If it did, all that its comparisons name is there unless OR or NOT stands
         between them, and need not be looked up.
+    seen : collection of str
+        What the runs that were found have, as "metrics.loss": need not be looked up either.
     """
     asked = [] if found and _needs_every_key(node) else [(field, "filter") for field in _compared(node)]
     asked += [(field, "order") for field, _ in order if field.kind != "attribute"]
+    asked = [(field, source) for field, source in asked if f"{field.kind}.{field.key}" not in seen]
     if not asked:
         return []
     keys = key_numbers(session, [field.key for field, _ in asked])

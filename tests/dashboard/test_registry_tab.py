@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import chain
-from dashboard.registry_details import evidence_text, history_frame
+from dashboard.registry_details import evidence_text, history_frame, signature_text
+from dashboard.registry_stages import build_stages
 from dashboard.registry_tab import Choices, build_view, comparison_frame
 from tests.dashboard.conftest import healthy, shown_errors, texts
 
@@ -26,7 +27,7 @@ def test_the_view_counts_models_versions_production_and_stale(seed):
     assert build_view(seed.registry, Choices(), now=later).kpis[3][1] == "1"
     assert view.n_found == 3
     assert set(view.ids) == set(seed.versions)
-    assert set(view.frame["Stage"]) == {"★ Production", "▫ Archived", "○ Development"}
+    assert set(view.frame["Stage"]) == {"★ Production", "□ Archived", "○ Development"}
     assert list(view.frame["Recorded since"]).count([]) == 2
 
 
@@ -72,6 +73,30 @@ def test_the_history_says_who_did_what_and_on_what_evidence(seed):
     assert evidence_text({}) == "–"
 
 
+def test_evidence_names_the_test_even_where_only_its_id_was_recorded():
+    assert evidence_text({"experiment_id": "x", "p_value": 1.4e-5}, {"x": "b wins"}) == "test b wins (p = 1.4e-5)"
+    assert evidence_text({"experiment_id": "gone"}) == "–"
+
+
+def test_the_stages_list_the_latest_few_versions_and_count_the_rest(seed):
+    for minor in range(3, 9):
+        seed.registry.register_model({"w": minor}, "churn", f"1.{minor}.0")
+    columns = build_stages(seed.registry, "churn", limit=3)
+    assert [(column.stage, column.n_versions) for column in columns] == [
+        ("Development", 7), ("Staging", 0), ("Production", 1), ("Archived", 1),
+    ]  # fmt: skip
+    assert [version for _, version in columns[0].versions] == ["1.8.0", "1.7.0", "1.6.0"]
+    assert columns[2].versions == ((seed.versions[1], "1.1.0"),)
+
+
+def test_what_a_model_gives_back_is_said_in_words():
+    assert signature_text({"kind": "class", "dtype": "int64", "shape": [None], "n_classes": 10}) == (
+        "class, int64, 10 classes"
+    )
+    assert signature_text({"dtype": "float64", "shape": [None, 3]}) == "float64, any × 3"
+    assert signature_text("text") == "text"
+
+
 # -- its widgets -----------------------------------------------------------------------------------------------
 
 
@@ -96,6 +121,43 @@ def test_every_section_of_the_details_draws(app_test, seed, section):
     assert not shown_errors(test)
     assert "churn 1.1.0" in texts(test)
     assert "trained by run-1" in [button.label for button in test.button]
+
+
+def test_the_stage_bar_shows_the_only_model_and_selects_a_version(app_test, seed):
+    test = app_test(tab="Registry")
+    assert "Stages of churn" in texts(test)
+    healthy(test.button(key=f"registry.stages.{seed.versions[2]}").click().run())
+    assert test.query_params["version"] in (seed.versions[2], [seed.versions[2]])
+    assert "#### churn 1.2.0" in texts(test)
+
+
+def test_production_shows_the_test_that_promoted_it_and_its_health_today(app_test, example_store):
+    test = app_test(tab="Registry")
+    (promoted,) = [button for button in test.button if button.label.startswith("promoted by")]
+    assert "digit" in promoted.label
+    (health,) = [caption.value for caption in test.caption if caption.value.startswith("Health today: ")]
+    assert "control limits" in health
+    assert "drifted" in health
+    healthy(promoted.click().run())
+    assert test.session_state["tab"] == "A/B testing"
+    test = app_test(tab="Registry")
+    healthy(test.button(key="registry.stages.watch").click().run())
+    assert test.session_state["tab"] == "Monitoring"
+
+
+def test_health_that_cannot_be_told_says_why_and_silence_is_not_called_health(app_test, example_store, monkeypatch):
+    from model_monitoring import ModelMonitoring
+
+    for error, words in (
+        (LookupError("x"), "nothing was logged"),
+        (ValueError("the file is torn"), "the file is torn"),
+    ):
+
+        def fail(*_args, error=error, **_kwargs):
+            raise error
+
+        monkeypatch.setattr(ModelMonitoring, "generate_monitoring_report", fail)
+        assert words in texts(app_test(tab="Registry"))
 
 
 def test_two_selected_versions_are_compared(app_test, seed):
@@ -226,8 +288,10 @@ def test_register_search_promote_through_a_gate_roll_back_compare_delete_and_res
         screen.fill("Metrics, one a line: name = number", f"accuracy = {accuracy}")
         screen.fill("Hyperparameters, one a line: name = value", "depth = 3")
         screen.fill("Tags, one a line: key = value", "team = risk").idle()
-        screen.press("Register").see(f"fraud {number}")
-        screen.see("Registered fraud")
+        # The words of what was done stand for some seconds only: they are awaited first.
+        screen.press("Register").see("Registered fraud")
+        screen.page.locator("h4", has_text=f"fraud {number}").wait_for()
+        screen.idle()
     first, second = registry.list_versions("fraud")
     assert first.performance_metrics == {"accuracy": 0.9}
     assert (first.hyperparameters, first.tags, first.origin) == ({"depth": 3}, {"team": "risk"}, "file")
@@ -272,3 +336,35 @@ def test_register_search_promote_through_a_gate_roll_back_compare_delete_and_res
     page.keyboard.press("Enter")
     screen.see("No version matches")
     assert "registry.search=9.9" in page.url
+
+
+@pytest.mark.browser
+def test_a_link_opens_the_same_view_again_and_back_undoes_one_step_at_a_time(open_app, seed):
+    screen = open_app(tab="Registry", **{"registry.search": "1."})
+    page = screen.page
+    screen.see("3 versions")
+    assert page.get_by_label("Search", exact=True).input_value() == "1."
+    page.get_by_text("Production", exact=True).first.click()
+    screen.see("1 of 3 versions")
+    page.get_by_role("button", name="1.1.0", exact=True).click()
+    page.locator("h4", has_text="churn 1.1.0").wait_for()
+    screen.idle()
+    page.get_by_text("History", exact=True).click()
+    page.locator("td:text-is('better')").first.wait_for(state="attached")
+    screen.idle()
+    link = page.url
+    page.reload()
+    page.locator("td:text-is('better')").first.wait_for(state="attached")
+    screen.see("1 of 3 versions")
+    page.goto("about:blank")
+    page.goto(link)
+    page.locator("td:text-is('better')").first.wait_for(state="attached")
+    page.go_back()
+    page.go_back()  # from the blank page to the reloaded one
+    page.locator("td:text-is('better')").first.wait_for(state="attached")
+    screen.idle()
+    page.get_by_role("button", name="Clear selection").click()
+    page.locator("h4").wait_for(state="detached")
+    page.go_back()
+    page.locator("h4", has_text="churn 1.1.0").wait_for()
+    screen.idle()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stats.control_charts import cusum, ewma
 from stats.drift import ks_two_sample
 from stats.performance import check_calibration, classification_scores, estimate_binary, regression_scores
 from stats.performance_drift import Baseline, chart_method, estimate_baseline, judge_series, metric_direction
-from stats.run_length import average_run_length, cusum_limit, ewma_limit, simulated_run_length
+from stats.run_length import _first_alarms, average_run_length, cusum_limit, ewma_limit, simulated_run_length
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,28 @@ def test_the_limiting_p_value_of_large_samples_meets_scipys_finite_one() -> None
     rng = np.random.default_rng(4)
     a, b = rng.normal(size=60_000), rng.normal(0.012, 1, 50_000)
     assert ks_two_sample(a, b).p_value == pytest.approx(ks_2samp(a, b).pvalue, rel=1e-3)
+
+
+@pytest.mark.parametrize("design", ["3-sigma", "ewma", "cusum"])
+def test_simulated_runs_end_where_the_charts_that_judge_points_alarm(design: str) -> None:
+    rng = np.random.default_rng(9)
+    noise = rng.normal(0.8, 1.0, (50, 400))
+    ended = {"3-sigma": [], "ewma": [], "cusum": []}
+    for row in noise:
+        ended["3-sigma"].append(1 + int(np.flatnonzero(np.abs(row) > 3)[0]) if (np.abs(row) > 3).any() else 400)
+        ended["ewma"].append(1 + next(iter(ewma(row, 0.0, 1.0).out), 399))
+        ended["cusum"].append(1 + next(iter(cusum(row).signals), 399))
+    alive = np.arange(50)
+    step = iter(range(400))
+
+    def draw(active: int) -> np.ndarray:
+        nonlocal alive
+        now = next(step)
+        alive = np.flatnonzero(np.array(ended[design]) > now)
+        assert alive.size == active  # exactly those go on that the chart has not stopped
+        return noise[alive, now]
+
+    assert _first_alarms(draw, design, 50, 400).tolist() == ended[design]
 
 
 @pytest.mark.slow

@@ -1,0 +1,113 @@
+"""How the dashboard is served: Streamlit's files from memory, preloads in the first page, everything else untouched."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+
+import pytest
+
+from dashboard import server
+from tests.dashboard.conftest import ROOT
+
+
+def ask(app, path, method="GET", headers=()):
+    """Send one request to an ASGI app; return status, headers and body."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": list(headers), "root_path": ""}
+    asyncio.run(app(scope, receive, send))
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], dict(sent[0]["headers"]), body
+
+
+async def elsewhere(scope, receive, send):
+    """What Streamlit itself would answer."""
+    await send({"type": "http.response.start", "status": 299, "headers": []})
+    await send({"type": "http.response.body", "body": b"streamlit"})
+
+
+@pytest.fixture
+def app(tmp_path):
+    folder = tmp_path / "static"
+    (folder / "static" / "js").mkdir(parents=True)
+    (folder / "index.html").write_text('<html><head><script src="./static/js/index.abc.js"></script></head></html>')
+    (folder / "static" / "js" / "index.abc.js").write_text("1")
+    (folder / "static" / "js" / "DataFrame.x1.js").write_text(
+        'import{a as b}from"./grid.y2.js";import("./later.z3.js")'
+    )
+    (folder / "static" / "js" / "grid.y2.js").write_text("export const a=1")
+    (folder / "static" / "js" / "later.z3.js").write_text("")
+    (tmp_path / "secret.js").write_text("secret")
+    (folder / "outside.js").write_text("not below static/static")
+    return server.StaticFilesInMemory(elsewhere, folder)
+
+
+def test_streamlits_files_come_from_memory_and_may_be_kept_for_ever(app):
+    status, headers, body = ask(app, "/static/js/grid.y2.js")
+    assert (status, body) == (200, b"export const a=1")
+    assert headers[b"content-type"].startswith(b"text/javascript")
+    assert b"immutable" in headers[b"cache-control"]
+    (app.folder / "static" / "js" / "grid.y2.js").unlink()
+    assert ask(app, "/static/js/grid.y2.js")[2] == b"export const a=1"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../outside.js", "/static/../../secret.js", "/static/js/../../../secret.js", "/static//etc/passwd",
+        "/static/js", "/static/js/none.js", "/static/js/\0.js", "/_stcore/health", "/media/x", "/other",
+    ],
+)  # fmt: skip
+def test_what_is_no_file_of_streamlit_is_left_to_streamlit(app, path):
+    assert ask(app, path)[0] == 299
+
+
+def test_only_plain_reads_are_answered(app):
+    assert ask(app, "/static/js/grid.y2.js", method="POST")[0] == 299
+    assert ask(app, "/static/js/grid.y2.js", headers=[(b"range", b"bytes=0-3")])[0] == 299
+
+
+def test_the_first_page_names_what_tables_need_and_nothing_that_comes_later(app):
+    status, headers, body = ask(app, "/")
+    assert status == 200
+    assert headers[b"cache-control"] == b"no-cache"
+    found = re.findall(rb'modulepreload" crossorigin href="([^"]+)"', body)
+    assert found == [b"./static/js/DataFrame.x1.js", b"./static/js/grid.y2.js"]
+
+
+def test_the_installed_streamlit_has_a_script_for_the_elements_that_are_preloaded():
+    chunks = server.chunks_needed(server.static_folder() / "static" / "js", ("DataFrame", "Metric", "Selectbox"))
+    stems = {name.partition(".")[0] for name in chunks}
+    assert {"DataFrame", "Metric", "Selectbox", "arrowFormatUtils"} <= stems
+
+
+def test_modules_that_are_loaded_ahead_exist_and_one_that_fails_stops_nothing(monkeypatch):
+    import importlib.util
+
+    assert [name for name in server.MODULES if importlib.util.find_spec(name) is None] == []
+    seen = []
+
+    def load(name):
+        seen.append(name)
+        raise ImportError(name)
+
+    monkeypatch.setattr(server.importlib, "import_module", load)
+    server._warm_up()
+    assert seen == list(server.MODULES)
+
+
+def test_streamlit_run_finds_the_app_to_serve():
+    from streamlit.web.server.app_discovery import discover_asgi_app
+
+    found = discover_asgi_app(ROOT / "streamlit_app.py")
+    assert (found.is_asgi_app, found.import_string) == (True, "streamlit_app:app")
+    tree = ast.parse((ROOT / "streamlit_app.py").read_text())
+    assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(tree))
