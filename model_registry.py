@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -32,7 +31,7 @@ from sqlalchemy.orm import Session
 from artifacts import ArtifactStore, check_artifact_path
 from db import Database, ModelRow, ModelVersionRow, RunRow
 from errors import ArtifactError, NotFoundError
-from registry_parts import archive, environment, formats, history, inspection, labels, removal, search
+from registry_parts import archive, environment, formats, history, inspection, labels, loading, removal, search
 from registry_parts.card import render_card
 from registry_parts.comparison import ModelComparison, compare_versions
 from registry_parts.gates import check_gates
@@ -495,42 +494,16 @@ class ModelRegistryManager:
         NotFoundError
             If there is no such version.
         """
-        with (
-            self._database.read() as session
-        ):  # not the whole record: loading a small model costs what reading it costs
+        # Not the whole record: loading a small model costs what reading it costs.
+        with self._database.read() as session:
             found = find_stored(session, name, version, stage, alias)
-        label, files = found.label, found.files
-        runs_code = found.serializer in formats.EXECUTES_CODE
-        if runs_code and found.origin != "object" and not allow_untrusted:
-            raise ArtifactError(
-                f"{label} came {'by import' if found.origin == 'import' else 'as a file'}, and loading a "
-                f"{found.serializer} file runs its code; look at inspect_artifact(), and load it with "
-                "allow_untrusted=True only if you trust whoever made it"
-            )
-        if found.serializer == "folder":
-            return {path: self._read(label, path, sha256) for path, sha256 in files}
-        ((path, sha256),) = files
-        if found.serializer == "file":
-            return self._read(label, path, sha256)
-        try:
-            buffer = self._store.read_buffer(sha256)
-        except ArtifactError as error:
-            raise ArtifactError(f"{label}: {path}: {error}") from error
-        if check_dependencies:
-            differences = environment.dependency_differences(found.dependencies, found.environment)
-            if differences:
-                warnings.warn(
-                    f"{label} may behave differently here: {'; '.join(differences)}",
-                    DependencyMismatchWarning,
-                    stacklevel=2,
-                )
-        return formats.load_verified(buffer, found.serializer, label, trusted_types=trusted_types)
-
-    def _read(self, label: object, path: str, sha256: str) -> bytes:
-        try:
-            return self._store.read_bytes(sha256)
-        except ArtifactError as error:
-            raise ArtifactError(f"{label}: {path}: {error}") from error
+        return loading.load_stored(
+            self._store,
+            found,
+            allow_untrusted=allow_untrusted,
+            trusted_types=trusted_types,
+            check_dependencies=check_dependencies,
+        )
 
     def inspect_artifact(
         self, name: str, version: str | None = None, *, alias: str | None = None
@@ -542,7 +515,9 @@ class ModelRegistryManager:
         with self._database.read() as session:
             model = find_model(session, name)
             found = to_version(session, model.name, pick_version(session, model, version, None, alias))
-        files = [(path, size, self._read(found, path, sha256)) for path, sha256, size in found.files]
+        files = [
+            (path, size, loading.read_file(self._store, found, path, sha256)) for path, sha256, size in found.files
+        ]
         return inspection.inspect_files(found.name, found.version, found.serializer, found.origin, files)
 
     def copy_files(self, name: str, version: str, folder: str | os.PathLike[str]) -> list[Path]:
@@ -934,7 +909,9 @@ class ModelRegistryManager:
             row = find_version(session, model, version)
             written, found = row.card, to_version(session, model.name, row)
         return archive.write_archive(
-            path, archive.to_manifest(found, written), lambda sha256, file: self._read(found, file, sha256)
+            path,
+            archive.to_manifest(found, written),
+            lambda sha256, file: loading.read_file(self._store, found, file, sha256),
         )
 
     def import_version(self, path: str | os.PathLike[str], *, name: str | None = None, actor: str | None = None) -> str:

@@ -22,8 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["assignment_counts", "metric_data", "segment_data", "times_of_events"]
 
 _SHIFT_ROWS = 64  # rows whose mean is the origin of the first pass over the values
+_TINY = 1e-150  # its square is near the smallest float
 MOST_ARMS = 12  # up to which conditional sums take less time than the sorting of GROUP BY
 _CANCELLATION = 1e6  # squared distance of origin and mean, in variances, from which a second pass is made
+
+
+def product(session: Session, first: Any, second: Any) -> Any:
+    """Return the SQL product of two columns; 0 where it would be too small for a float, which PostgreSQL refuses."""
+    if session.get_bind().dialect.name != "postgresql":
+        return first * second
+    vanishes = sa.or_(sa.func.abs(first) < _TINY, sa.func.abs(second) < _TINY)
+    return sa.case((vanishes, 0.0), else_=first * second)
 
 
 def sums_by_arm(
@@ -122,10 +131,9 @@ def metric_data(session: Session, live: Live, index: int, *extra: Any) -> Metric
     origin = _origin(session, where, value)
     for _ in range(2):
         rest = value - origin
+        terms = (rest, product(session, rest, rest))
         worst = 0.0
-        for phase, variant, n, total, squares in sums_by_arm(session, live, ABSubjectRow, where, (rest, rest * rest))[
-            0
-        ]:
+        for phase, variant, n, total, squares in sums_by_arm(session, live, ABSubjectRow, where, terms)[0]:
             shift = total / n
             deviations = max(squares - total * shift, 0.0)
             data.means[phase, variant] = MeanStatistics(n=int(n), mean=origin + shift, deviations=deviations)
@@ -163,7 +171,7 @@ def joint_data(
         return data
     x0, y0 = 0.0 if x0 is None else float(x0), float(y0)
     dx, dy = sa.func.coalesce(x - x0, 0.0), y - y0
-    terms = (dx, dy, dx * dx, dy * dy, dx * dy)
+    terms = (dx, dy, product(session, dx, dx), product(session, dy, dy), product(session, dx, dy))
     for phase, variant, n, *sums in sums_by_arm(session, live, ABSubjectRow, where, terms, source=source)[0]:
         data.joint[phase, variant] = centred(int(n), x0, y0, *sums)
     if covariate:

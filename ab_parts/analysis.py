@@ -95,6 +95,8 @@ def analyze_data(
     still_open = [item.metric for item in others if item.role == "guardrail" and item.guardrail_status == "open"
                   and item.variant == comparison.variant]  # fmt: skip
     about_means = comparison.probability_of_superiority is None
+    # A treatment with the higher mean whose subjects are mostly lower is neither better nor worse: read both tests.
+    torn = not about_means and (comparison.z or 0.0) * (comparison.effect or 0.0) < 0.0
     evidence = Evidence(
         metric=config.metric_name,
         variant=comparison.variant,
@@ -102,7 +104,7 @@ def analyze_data(
         ci_lower=judgement.ci_lower,
         ci_upper=judgement.ci_upper,
         p_value=judgement.p_value,
-        significant=judgement.significant and not judgement.too_few,
+        significant=judgement.significant and not judgement.too_few and not torn,
         finished=judgement.finished and not judgement.too_few,
         n_now=min(comparison.n_baseline, comparison.n_treatment),
         n_needed=judgement.n_needed,
@@ -110,7 +112,7 @@ def analyze_data(
         days_left=days_left,
         blocked=blocked,
         missing=comparison.reason,
-        stopped=judgement.stopped if not judgement.too_few else None,
+        stopped=None if judgement.too_few or torn else judgement.stopped,
         futile=judgement.futile and not judgement.too_few,
         success_chance=judgement.success_chance,
         direction=config.direction,

@@ -157,8 +157,11 @@ def _guard(config: ExperimentConfig, data: MetricData, variant: int) -> VariantC
     p_margin = None
     if score is not None:
         p_margin = score.p_value if metric.margin is not None else None
+        method = result.method if metric.margin is None else f"{result.method}; margin by Newcombe's score bound"
         if found.p_value is None:  # all outcomes are equal: no test, but an interval there is
+            method = "Newcombe interval; no test, for every subject has the same outcome"
             result = replace(result, ci_lower=score.ci_lower, ci_upper=score.ci_upper)
+        result = replace(result, method=method)
     elif metric.margin is not None:
         p_margin = _margin_of_means(data, variant, alpha)
     if metric.margin is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ab_parts.aggregates import centred
+from ab_parts.aggregates import centred, product
 from ab_parts.assignment import Live
 from ab_parts.design import ExperimentConfig
 from ab_parts.metrics import Aggregation, MetricType
@@ -62,7 +62,7 @@ def daily_sums(session: Session, live: Live, index: int) -> DailySums:
         return DailySums(0.0, 0.0, [])
     x0, y0 = float(x0), float(y0)
     first, last = _day(ABSubjectRow.first_at), _day(ABSubjectRow.last_at)
-    terms = _terms(ABSubjectRow.denominator - x0, ABSubjectRow.value - y0)
+    terms = _terms(session, ABSubjectRow.denominator - x0, ABSubjectRow.value - y0)
     grouped = (first, ABSubjectRow.phase, ABSubjectRow.variant)
     rows = session.execute(
         sa.select(*grouped, sa.func.count(), *(sa.func.sum(term) for term in terms))
@@ -71,7 +71,7 @@ def daily_sums(session: Session, live: Live, index: int) -> DailySums:
     ).all()
     several = session.scalar(sa.select(ABSubjectRow.subject).where(*where, first != last).limit(1))
     if several is not None:
-        rows = [*rows, *session.execute(_changes(live, index, x0, y0)).all()]
+        rows = [*rows, *session.execute(_changes(session, live, index, x0, y0)).all()]
     return DailySums(x0, y0, [tuple(row) for row in rows])
 
 
@@ -79,11 +79,11 @@ def _day(instant: Any) -> Any:
     return sa.type_coerce(instant, sa.BigInteger) // MICROSECONDS_PER_DAY
 
 
-def _terms(dx: Any, dy: Any) -> tuple[Any, ...]:
-    return dx, dy, dx * dx, dy * dy, dx * dy
+def _terms(session: Session, dx: Any, dy: Any) -> tuple[Any, ...]:
+    return dx, dy, product(session, dx, dx), product(session, dy, dy), product(session, dx, dy)
 
 
-def _changes(live: Live, index: int, x0: float, y0: float) -> Any:
+def _changes(session: Session, live: Live, index: int, x0: float, y0: float) -> Any:
     """Statement for the changes by subjects with events on several days, in the columns of `DailySums.rows`."""
     metric = live.config.metrics[index]
     event, row = ABEventRow, ABSubjectRow
@@ -130,8 +130,8 @@ def _changes(live: Live, index: int, x0: float, y0: float) -> Any:
         sa.func.lag(now.c.value).over(**in_order).label("value_before"),
         sa.func.lag(now.c.below).over(**in_order).label("below_before"),
     ).subquery()
-    after = _terms(steps.c.below - x0, steps.c.value - y0)
-    before = _terms(steps.c.below_before - x0, steps.c.value_before - y0)
+    after = _terms(session, steps.c.below - x0, steps.c.value - y0)
+    before = _terms(session, steps.c.below_before - x0, steps.c.value_before - y0)
     changes = (sa.func.sum(more - sa.func.coalesce(less, 0.0)) for more, less in zip(after, before, strict=True))
     grouped = (steps.c.day, steps.c.phase, steps.c.variant)
     is_new = sa.case((steps.c.value_before.is_(None), 1), else_=0)

@@ -80,7 +80,7 @@ class Recording:
     _configs: dict[int, tuple[str, ExperimentConfig]]
     _lives: dict[str, tuple[tuple[Any, ...], Live]]
 
-    def assign(self, exp_id: str, user_id: str | int, *, store: bool = True) -> str | None:
+    def assign(self, exp_id: str, user_id: str | int, *, store: bool = True, variant: str | None = None) -> str | None:
         """Return the variant of a subject; the first answer is stored and never changes.
 
         Parameters
@@ -89,6 +89,9 @@ class Recording:
         user_id : str or int
         store : bool
             False computes without writing, for display.
+        variant : str or None
+            What the subject got elsewhere, stored instead of the computed one. If another one is stored already, that
+            one is returned, and the subject counts as one of several variants.
 
         Returns
         -------
@@ -102,21 +105,23 @@ class Recording:
             If the test is not running and the subject was not assigned before.
         """
         subject = to_subject(user_id)
+        _check_override(variant, store)
         with self._database.read() as session:
             cursor = session.connection().connection.cursor()
             live = self._fetch_live(cursor, check_text(exp_id, "exp_id", 255)) or self._find_live(session, exp_id)
             cursor.execute(self._database.sql(_READ_ASSIGNMENT), (live.row_id, subject))
             stored = cursor.fetchone()
             cursor.close()
-        if stored is not None:
+        claimed = None if variant is None else live.config.variant_index(variant)
+        if stored is not None and claimed in (None, stored[0]):
             return str(live.config.variants[stored[0]])
         if not store:
-            variant = live.variant_of(subject)
-            return None if variant < 0 else live.config.variants[variant]
+            found = live.variant_of(subject)
+            return None if found < 0 else live.config.variants[found]
         with self._database.driver() as cursor:
             live = self._lock_live(cursor, live.uid)
-            variant = self._assign_one(cursor, live, subject, None)[0]
-        return None if variant < 0 else live.config.variants[variant]
+            found = self._assign_one(cursor, live, subject, claimed)[0]
+        return None if found < 0 else live.config.variants[found]
 
     def assigner(self, exp_id: str) -> Assigner:
         """Return the rule of the present phase as an object that needs no database, for serving.
@@ -128,7 +133,14 @@ class Recording:
             live = self._find_live(session, exp_id)
         return Assigner(live)
 
-    def assign_many(self, exp_id: str, user_ids: Iterable[str | int], *, store: bool = True) -> np.ndarray:
+    def assign_many(
+        self,
+        exp_id: str,
+        user_ids: Iterable[str | int],
+        *,
+        store: bool = True,
+        variant: str | Sequence[str | None] | None = None,
+    ) -> np.ndarray:
         """Return the variants of many subjects in one transaction.
 
         Parameters
@@ -138,6 +150,8 @@ class Recording:
             A list, array or Series.
         store : bool
             False computes without reading or writing assignments: what a subject without history would get.
+        variant : str, sequence of (str or None), or None
+            What the subjects got elsewhere: one for all, or one each (None is computed); as in `assign`.
 
         Returns
         -------
@@ -145,13 +159,18 @@ class Recording:
             Names of variants; None where a subject takes no part.
         """
         subjects = to_subjects(user_ids)
+        _check_override(variant, store)
         with self._database.read() as session:
             live = self._find_live(session, exp_id)
         if not store:
             return names_of(live, live.variants_of(subjects))
+        given = [variant] * len(subjects) if isinstance(variant, str) else None if variant is None else list(variant)
+        if given is not None and len(given) != len(subjects):
+            raise ValueError(f"variant has {len(given):,} values for {len(subjects):,} subjects")
+        claimed = to_variant_indices(live.config, given, len(subjects))
         with self._database.driver() as cursor:
             live = self._lock_live(cursor, live.uid)
-            variants = self._assign_all(cursor, live, subjects, None)
+            variants = self._assign_all(cursor, live, subjects, claimed)
         return names_of(live, variants)
 
     def _assign_one(self, cursor: Any, live: Live, subject: str, claimed: int | None) -> tuple[int, int]:
@@ -545,6 +564,11 @@ class Recording:
         live = self._make_live(tuple(columns), design, decode_json(shares), coverage)
         self._lives[exp_id] = (found, live)
         return live
+
+
+def _check_override(variant: object, store: bool) -> None:
+    if variant is not None and not store:
+        raise ValueError("variant= stores an assignment that was made elsewhere; it does not go with store=False")
 
 
 @lru_cache(maxsize=64)

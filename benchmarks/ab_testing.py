@@ -23,8 +23,18 @@ benchmark = Benchmark(
 )
 
 
-def fill(folder: Path, n_subjects: int, events_each: int) -> tuple[Any, str]:
-    """Store a test; returns the framework and the id."""
+def fill(folder: Path, n_subjects: int, events_each: int) -> None:
+    """Store a test in a process of its own, so that the peak of memory is that of the analysis."""
+    import multiprocessing
+
+    filling = multiprocessing.get_context("fork").Process(target=_fill, args=(folder, n_subjects, events_each))
+    filling.start()
+    filling.join()
+    if filling.exitcode != 0:
+        raise RuntimeError(f"filling the store ended with {filling.exitcode}")
+
+
+def _fill(folder: Path, n_subjects: int, events_each: int) -> None:
     import numpy as np
 
     from ab_testing import ABTestingFramework, ExperimentConfig
@@ -33,11 +43,11 @@ def fill(folder: Path, n_subjects: int, events_each: int) -> tuple[Any, str]:
     exp_id = tests.create_experiment(ExperimentConfig(name="benchmark", metric_name="score", min_sample_size=1000))
     rng = np.random.default_rng(0)
     for _ in range(events_each):
-        values = rng.normal(size=n_subjects).tolist()
-        for start in range(0, n_subjects, 250_000):
-            part = range(start, min(start + 250_000, n_subjects))
-            tests.record_events(exp_id, [(f"user-{index:08d}", values[index]) for index in part])
-    return tests, exp_id
+        for start in range(0, n_subjects, 20_000):  # small batches: the peak of memory must not be that of the filling
+            part = range(start, min(start + 20_000, n_subjects))
+            values = rng.normal(size=len(part)).tolist()
+            names = (f"user-{index:08d}" for index in part)
+            tests.record_events(exp_id, list(zip(names, values, strict=True)))
 
 
 @benchmark.floor("sqlite3, bare GROUP BY")
@@ -98,5 +108,9 @@ def rows_into_pandas(folder: Path, n_subjects: int, events_each: int) -> Callabl
 @benchmark.ours()
 def ours(folder: Path, n_subjects: int, events_each: int) -> Callable[[], int]:
     """Run the whole analysis, with the test of the split, intervals and the verdict."""
-    tests, exp_id = fill(folder, n_subjects, events_each)
+    from ab_testing import ABTestingFramework
+
+    fill(folder, n_subjects, events_each)
+    tests = ABTestingFramework(f"sqlite:///{folder / 'modeldesk.db'}")
+    exp_id = tests.get_experiment("benchmark").exp_id
     return lambda: sum(tests.analyze_experiment(exp_id, record_look=False).n_subjects.values())

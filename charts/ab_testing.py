@@ -48,6 +48,8 @@ __all__ = [
     "report_html",
 ]
 
+MAX_WHOLE_VALUES = 20  # different whole numbers that are drawn side by side
+
 
 def forest_rows(analysis: ExperimentAnalysis, *, relative: bool = True) -> list[dict[str, Any]]:
     """Return what the forest plot draws: label, estimate, lower, upper and verdict of each comparison.
@@ -219,6 +221,20 @@ def plot_distribution(frame: pd.DataFrame, *, metric: str = "value") -> go.Figur
         y_title="Share of the variant's subjects (%)",
         alt=escape(f"Distribution of {metric} for {', '.join(map(str, names))}."),
     )
+    widths = frame["upper"] - frame["lower"]
+    whole = bool((widths == 1).all() and (frame["lower"] % 1 == 0).all())
+    if whole and frame["lower"].max() - frame["lower"].min() < MAX_WHOLE_VALUES:  # yes or no, small counts
+        for index, name in enumerate(names):
+            part = frame[frame["variant"] == name]
+            figure.add_bar(
+                x=[int(value) for value in part["lower"]],
+                y=(100.0 * part["share"]).tolist(),
+                name=shorten_label(name),
+                marker={"color": series_style(index).color},
+            )
+        figure.update_layout(barmode="group")
+        figure.update_xaxes(dtick=1)
+        return figure
     for index, name in enumerate(names):
         part = frame[frame["variant"] == name]
         style = series_style(index)

@@ -306,8 +306,8 @@ def _add_limits(figure: go.Figure, earlier: PointSeries, judged: PointSeries, dr
     ]
     x = [times[i] for i in kept]
     for part, width, label in ((1.0, 1.0, "limits"), (2.0 / 3.0, 0.0, "zone of 2/3"), (1.0 / 3.0, 0.0, "zone of 1/3")):
-        low = [drift.center + part * (lower[i] - drift.center) for i in kept]
-        high = [drift.center + part * (upper[i] - drift.center) for i in kept]
+        low = [(1.0 - part) * drift.center + part * lower[i] for i in kept]
+        high = [(1.0 - part) * drift.center + part * upper[i] for i in kept]
         edge: dict[str, Any] = {"color": VERDICT_COLORS["bad"], "width": width, "dash": "dash", "shape": "hvh"}
         shared = {"mode": "lines", "line": edge, "hoverinfo": "skip", "x": x, "showlegend": False}
         figure.add_scatter(y=high, name=f"upper {label}", **shared)

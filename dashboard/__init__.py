@@ -1,5 +1,7 @@
 """The dashboard: a shell (`streamlit_app.py`), one file a tab, and what tabs share (`components`, `formats`, `access`).
 
+`server` says how it is served: what a first visit needs is imported and kept in memory before anyone visits.
+
 How a tab is built
 ------------------
 Each tab has two public functions and no state of its own:
@@ -52,8 +54,11 @@ Numbers     `formats.number`, `percent`, `whole`, `duration`, `size`, `instant`,
 Writes      Only through `ui.act(app, where, function, done)`: it refuses viewers, shows errors, closes the dialog,
             says what was done and draws the page again. Buttons that write are `disabled=not app.can_edit`.
             Pass `actor=app.actor` to every method that takes it.
+First row   What people came for is sent first: read the choices from the session (`ui.in_url` puts them there), draw
+            the table into its place, then the filters and numbers above it (`tracking_tab.render`).
 Ids         Act on the ids captured when the dialog opened, never on row positions. If another person was faster, the
             module's error says so.
-Fresh       The header redraws the page when the store changes (not while a dialog is open). Nothing is cached.
+Fresh       The header redraws the page when the store changes (not while a dialog is open). Nothing is cached,
+            except what the sections of one A/B test share, by ids and change token (`ab_testing_tab.remembered`).
 Joins       What needs two modules (register a run's model, open a test between versions) is in `chain`, not in a tab.
 """

@@ -13,7 +13,7 @@ import streamlit as st
 import chain
 from dashboard import components as ui
 from dashboard import formats, uploads
-from dashboard.ab_testing_tab import DECISION_TEXT, TAB
+from dashboard.ab_testing_tab import DECISION_TEXT, TAB, unseen_analysis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,7 +217,7 @@ def _phase_dialog(app: ui.App, exp_id: str) -> None:
 def _conclude_dialog(app: ui.App, exp_id: str) -> None:
     with ui.errors("conclude test"):
         test = _about(app, exp_id)
-        analysis = app.testing.analyze_experiment(exp_id, record_look=False)
+        analysis = unseen_analysis(app, exp_id)
         st.markdown(formats.markdown(analysis.recommendation))
         choices = [code for code in DECISION_TEXT if code not in {"keep_running", "insufficient_data"}]
         suggested = analysis.decision if analysis.decision in choices else "inconclusive"

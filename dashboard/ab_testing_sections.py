@@ -50,6 +50,9 @@ def draw_results(app: ui.App, view: TestView) -> None:
     _draw_comparisons(view.results, key=f"{TAB}.results", alt="Results by metric and treatment")
     for icon, color, sentence in guardrail_sentences(view.analysis):
         st.markdown(f":{color}[:material/{icon}:] {formats.markdown(sentence)}")
+    if all(item.effect is None for item in view.analysis.comparisons):
+        ui.note("No effect can be computed yet: its figure appears here.")
+        return
     scale = st.segmented_control(
         "Scale", SCALES, required=True, **ui.in_url(f"{TAB}.scale", default=SCALES[0], options=SCALES)
     )
@@ -171,6 +174,9 @@ def draw_over_time(app: ui.App, test: Experiment, analysis: ExperimentAnalysis) 
         ("daily", test.exp_id, metric, variant),
         lambda: app.testing.daily_series(test.exp_id, metric=metric, variant=variant),
     )
+    if all(point.effect is None for point in points):
+        ui.note("No day has two subjects with data in both variants yet: the course of the effect appears here.")
+        return
     from charts.ab_testing import plot_cumulative_effect, plot_looks
 
     ui.chart(app, plot_cumulative_effect(points, metric=metric), key=f"{TAB}.cumulative")
@@ -178,7 +184,8 @@ def draw_over_time(app: ui.App, test: Experiment, analysis: ExperimentAnalysis) 
         "The band is a confidence sequence: it may be read every day. The dotted line is the interval of one planned "
         "look; stopping when it leaves zero would promise far fewer false alarms than it keeps."
     )
-    ui.chart(app, plot_looks(replace(analysis, variant=variant)), key=f"{TAB}.looks_chart")
+    if any(look.variant == variant for look in analysis.looks):
+        ui.chart(app, plot_looks(replace(analysis, variant=variant)), key=f"{TAB}.looks_chart")
     frame = looks_frame(analysis)
     if len(frame):
         st.markdown(f"**{formats.plural(len(frame), 'look')}**, the newest first")
@@ -230,6 +237,9 @@ def draw_distribution(app: ui.App, test: Experiment) -> None:
     frame = remembered(
         ("distribution", test.exp_id, metric), lambda: app.testing.distribution(test.exp_id, metric=metric)
     )
+    if not len(frame):
+        ui.note("No subject has a value of this metric yet: their distribution appears here.")
+        return
     ui.chart(app, plot_distribution(frame, metric=metric), key=f"{TAB}.distribution")
 
 

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
     from ab_testing import ABTestingFramework, Experiment, ExperimentAnalysis, VariantComparison
 
-__all__ = ["ABTestingView", "Choices", "TestView", "build_test_view", "build_view", "remembered", "render"]
+__all__ = [
+    "ABTestingView",
+    "Choices",
+    "TestView",
+    "build_test_view",
+    "build_view",
+    "remembered",
+    "render",
+    "unseen_analysis",
+]
 
 T = TypeVar("T")
 TAB = "ab_testing"
@@ -171,8 +180,13 @@ class TestView:
     results: pd.DataFrame
 
 
-def build_view(testing: ABTestingFramework, choices: Choices, now: datetime | None = None) -> ABTestingView:
-    """Read the list of tests for these choices."""
+def build_view(
+    testing: ABTestingFramework,
+    choices: Choices,
+    now: datetime | None = None,
+    check: Callable[[str], ExperimentAnalysis] | None = None,
+) -> ABTestingView:
+    """Read the list of tests for these choices; `check` analyses a test that nobody has looked at yet."""
     now = now or datetime.now(UTC)
     listed = testing.list_experiments()
     archived = testing.list_experiments(status="archived") if choices.status == "Archived" else []
@@ -191,7 +205,7 @@ def build_view(testing: ABTestingFramework, choices: Choices, now: datetime | No
         kpis=_kpis(listed),
         n_all=len(archived) if choices.status == "Archived" else len(listed),
         n_found=len(found),
-        frame=list_frame(testing, page, now),
+        frame=list_frame(testing, page, now, check),
         ids=tuple(test.exp_id for test in page),
         experiment=experiment,
         missing=missing,
@@ -220,9 +234,16 @@ def _kpis(listed: Sequence[Experiment]) -> tuple[tuple[str, str, str], ...]:
     )
 
 
-def list_frame(testing: ABTestingFramework, tests: Sequence[Experiment], now: datetime) -> pd.DataFrame:
+def list_frame(
+    testing: ABTestingFramework,
+    tests: Sequence[Experiment],
+    now: datetime,
+    check: Callable[[str], ExperimentAnalysis] | None = None,
+) -> pd.DataFrame:
     """Return a row a test; results are those of the conclusion, or of the last look."""
     import pandas as pd
+
+    check = check or (lambda exp_id: testing.analyze_experiment(exp_id, record_look=False))
 
     rows = []
     looked_up = checked = 0
@@ -255,7 +276,7 @@ def list_frame(testing: ABTestingFramework, tests: Sequence[Experiment], now: da
                 }
             elif checked < MAX_CHECKED:
                 checked += 1
-                analysis = testing.analyze_experiment(test.exp_id, record_look=False)
+                analysis = check(test.exp_id)
                 row["Subjects"] = sum(analysis.n_assigned.values())
                 # Nobody has looked yet, so that no result is shown here; a broken split is not a result.
                 row["Verdict"] = DECISION_TEXT["invalid"] if analysis.status == "invalid" else "not looked at yet"
@@ -498,6 +519,11 @@ def remembered(what: tuple[Any, ...], read: Callable[[], T]) -> T:
     return found[what]
 
 
+def unseen_analysis(app: ui.App, exp_id: str) -> ExperimentAnalysis:
+    """Return the analysis of a test for something that is no look at its results; remembered."""
+    return remembered(("unseen", exp_id), lambda: app.testing.analyze_experiment(exp_id, record_look=False))
+
+
 def render(app: ui.App) -> None:
     """Draw the tab."""
     from dashboard import ab_testing_details as details
@@ -512,7 +538,7 @@ def render(app: ui.App) -> None:
         else:
             numbers = st.container()
             choices, bar = _choose()
-            view = build_view(app.testing, choices)
+            view = build_view(app.testing, choices, check=lambda exp_id: unseen_analysis(app, exp_id))
             with numbers:
                 ui.kpis(view.kpis)
             _draw_table(view, bar)

@@ -507,7 +507,7 @@ def table(
     widget_key = f"{key}.{digest}.{generation}"
     numeric = _number_columns(frame)
     st.dataframe(
-        frame,
+        _without_needless_decimals(frame),
         key=widget_key,
         hide_index=True,
         column_config=numeric | dict(columns or {}),
@@ -520,6 +520,18 @@ def table(
         placeholder="",
     )
     return [ids[position] for position in chosen]
+
+
+def _without_needless_decimals(frame: pd.DataFrame) -> pd.DataFrame:
+    """Round columns of large numbers to whole ones: with thousands separators a column shows three decimals."""
+    large = {}
+    for position, name in enumerate(frame.columns):
+        column = frame.iloc[:, position]
+        if column.dtype.kind == "f" and formats.column_format(column.tolist()) == "localized":
+            sizes = column.abs()
+            if float(sizes[sizes > 0].quantile(0.25)) >= 100:
+                large[name] = column.round(0)
+    return frame.assign(**large) if large else frame
 
 
 def _take_selection(widget_key: str, ids: Sequence[str], name: str, mark: str) -> None:

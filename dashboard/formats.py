@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DASH",
     "ago",
+    "card",
     "column_format",
     "count_of",
     "csv_bytes",
@@ -57,6 +58,12 @@ _MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|<>~:$&=\"'^]")
 _REWRITTEN = re.compile(r":[\w+-]+[:\[]|--|->|<-|[<>~]=|://|www\.|\S@\S", re.IGNORECASE)
 _ICON = re.compile(r"(:)(?=material/)")
 _LINE_START = re.compile(r"(\d{1,9})([.)])(?=\s|$)|[-+](?=\s|$)")
+# Of a model card: a heading or list item, a table's rule, borders of cells, bold words, and backslashes before marks.
+_CARD_BLOCK = re.compile(r"\s*(#{1,6}|[-*]|\d{1,3}\.)\s+(\S.*)$")
+_CARD_RULE = re.compile(r"\|(?:\s*:?-+:?\s*\|)+")
+_CARD_CELL = re.compile(r"(?<!\\)\|")
+_CARD_BOLD = re.compile(r"\*\*(?=\S)([^*]+?)(?<=\S)\*\*")
+_CARD_ESCAPE = re.compile(r"\\([\\`*_{}\[\]()#+.!|<>~-])")
 # A cell that begins like this is run as a formula by spreadsheets (OWASP, "CSV injection").
 _FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -244,6 +251,35 @@ def markdown(text: object) -> str:
         mark = start[2] or start[0]
         escaped = f"{start[1] or ''}&#{ord(mark)};{escaped[start.end() :]}"
     return escaped
+
+
+def card(text: str) -> str:
+    """Return a model card for Streamlit's Markdown: its headings, lists, tables and bold words, and nothing else of it.
+
+    Links, pictures and HTML stay the characters that they are: rendering them would ask other hosts.
+    """
+    lines = []
+    for line in text.splitlines():
+        block = _CARD_BLOCK.match(line)
+        if _CARD_RULE.fullmatch(line.strip()):
+            lines.append(line.strip())
+        elif line.strip().startswith("|") and line.strip().endswith("|") and len(line.strip()) > 1:
+            cells = _CARD_CELL.split(line.strip()[1:-1])
+            lines.append("| " + " | ".join(_card_words(cell.strip()) for cell in cells) + " |")
+        elif block and block[1].startswith("#"):
+            lines += ["", f"{'#' * min(6, len(block[1]) + 3)} {_card_words(block[2])}", ""]
+        elif block:
+            lines.append(f"{block[1]} {_card_words(block[2])}")
+        else:
+            lines.append(_card_words(line.strip()))
+    return "\n".join(lines)
+
+
+def _card_words(line: str) -> str:
+    """Return one line of a card, escaped but for its bold words."""
+    parts = _CARD_BOLD.split(line)  # every second one was bold
+    plain = [markdown(_CARD_ESCAPE.sub(r"\1", part)) if part.strip() else part for part in parts]
+    return "".join(f"**{part}**" if position % 2 and part.strip() else part for position, part in enumerate(plain))
 
 
 def _code_span(text: str) -> str:

@@ -126,8 +126,10 @@ def render_version(app: ui.App, version: ModelVersion) -> None:
         if section == "Overview":
             _draw_overview(version)
         elif section == "Model card":
-            # The card is Markdown that people wrote: shown as it is, because rendering would fetch its pictures.
-            st.code(app.registry.model_card(version.name, version.version), language="markdown", wrap_lines=True)
+            text = app.registry.model_card(version.name, version.version)
+            st.markdown(formats.card(text))
+            st.download_button("Markdown", text, "model-card.md", "text/markdown", key=f"{TAB}.card",
+                               icon=":material/download:", on_click="ignore")  # fmt: skip
         elif section == "Dependencies":
             _draw_dependencies(version)
         elif section == "Files":

@@ -79,11 +79,12 @@ def render_stages(app: ui.App, name: str) -> None:
             st.markdown(f"{MARKS[column.stage]} **{column.stage}** · {column.n_versions:,}")
             if not column.versions:
                 ui.note("No version")
-            for model_id, version in column.versions:
-                st.button(
-                    formats.markdown(version), key=f"{TAB}.stages.{model_id}", type="tertiary",
-                    on_click=ui.select, args=("version", [model_id]), help="Show this version",
-                )  # fmt: skip
+            with st.container(horizontal=True, gap="small"):
+                for model_id, version in column.versions:
+                    st.button(
+                        formats.markdown(version), key=f"{TAB}.stages.{model_id}", type="tertiary",
+                        on_click=ui.select, args=("version", [model_id]),
+                    )  # fmt: skip
             if column.n_versions > len(column.versions):
                 ui.note(f"and {column.n_versions - len(column.versions):,} older")
             if column.stage == "Production" and column.versions:
@@ -93,9 +94,15 @@ def render_stages(app: ui.App, name: str) -> None:
 def _draw_ties(app: ui.App, name: str, model_id: str, version: str) -> None:
     """Draw the test that promoted the Production version, and its health today."""
     links = chain.links_of_version(app.database, model_id)
-    for link in (link for link in links if link.relation == "promoted by"):
+    tests = [link for link in links if link.relation == "promoted by"]
+    watches = [link for link in links if link.kind == "watch"]
+    for link in tests:
         words = f"promoted by {formats.markdown(formats.shorten(link.label, 40))}"
         ui.jump_button(words, f"{TAB}.stages.{link.id}", link.tab, link.url_name, [link.id])
-    for link in (link for link in links if link.kind == "watch"):
+    if not tests:
+        ui.note("Promoted without a test.")
+    for link in watches:
         ui.note(f"Health today: {health_of(app, name, version)}")
         ui.jump_button("its monitoring", f"{TAB}.stages.watch", link.tab, link.url_name, [link.id])
+    if not watches:
+        ui.note("Not monitored yet.")

@@ -236,16 +236,33 @@ def _kpis(
     registry: ModelRegistryManager, models: Sequence[RegisteredModel], n_all: int, now: datetime
 ) -> tuple[tuple[str, str, str], ...]:
     n_production = sum(model.production_version is not None for model in models)
-    oldest = registry.search(stage="Production", order_by="created_at", descending=False, limit=1_000)
-    stale = 0
-    if len(oldest):
-        stale = sum(1 for at in oldest["created_at"] if now - at > timedelta(days=STALE_DAYS))
+    stale = _count_stale(registry, now - timedelta(days=STALE_DAYS))
     return (
         ("Models", formats.whole(len(models)), "Names that versions share"),
         ("Versions", formats.whole(n_all), "Versions that are not deleted"),
         ("In Production", formats.whole(n_production), "Models with a version in Production; each has at most one"),
         ("Stale", formats.whole(stale), f"Production versions registered more than {STALE_DAYS} days ago"),
     )
+
+
+def _count_stale(registry: ModelRegistryManager, limit: datetime) -> int:
+    """Return how many Production versions were registered before an instant: by bisection, one row a question."""
+
+    def row(offset: int) -> pd.DataFrame:
+        return registry.search(stage="Production", order_by="created_at", descending=False, limit=1, offset=offset)
+
+    found = row(0)
+    if not len(found) or found["created_at"].iloc[0] >= limit:
+        return 0
+    older, newer = 0, int(found.attrs.get("total", 1))  # the row at `older` is stale, the one at `newer` is not
+    while newer - older > 1:
+        middle = (older + newer) // 2
+        found = row(middle)
+        if len(found) and found["created_at"].iloc[0] < limit:
+            older = middle
+        else:
+            newer = middle
+    return older + 1
 
 
 def comparison_frame(comparison: ModelComparison) -> pd.DataFrame:
@@ -380,6 +397,7 @@ def _draw_table(view: RegistryView) -> None:
     config: dict[str, Any] = {
         "Model": st.column_config.TextColumn(width="medium"),
         "Version": st.column_config.TextColumn(width="small"),
+        "Size": st.column_config.TextColumn(alignment="right"),
         "Recorded since": st.column_config.LineChartColumn(help="The course of the first metric since registration"),
         "Registered (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
     }

@@ -167,7 +167,8 @@ async def _answer(send: Send, content: bytes, headers: list[tuple[bytes, bytes]]
 
 
 def middleware() -> list[Middleware]:
-    """Return the middleware of the dashboard, for `st.App`."""
+    """Return the middleware for `st.App`: none below a base path, where the names of Streamlit's files differ."""
+    import streamlit as st
     from starlette.middleware import Middleware
 
-    return [Middleware(StaticFilesInMemory)]
+    return [] if st.get_option("server.baseUrlPath") else [Middleware(StaticFilesInMemory)]

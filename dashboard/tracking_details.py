@@ -73,7 +73,7 @@ def render_run(app: ui.App, run: Run) -> None:
         _draw_links(app, run)
         if run.note:
             st.text(run.note)
-        left, right = st.columns(2, gap="medium")
+        left, right = st.columns((3, 2), gap="medium")
         with left:
             if run.metric_summaries:
                 ui.plain_table(

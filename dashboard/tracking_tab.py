@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from experiment_tracking import ExperimentTracking, Run
 
-__all__ = ["Choices", "TrackingView", "build_view", "render"]
+__all__ = ["Choices", "TrackingView", "build_view", "kpis", "render"]
 
 TAB = "tracking"
 ALL_EXPERIMENTS = "All experiments"
@@ -154,9 +154,15 @@ def order_expression(metric: str | None) -> str | None:
 
 
 def build_view(
-    tracking: ExperimentTracking, choices: Choices, keys: Mapping[str, Sequence[str]] | None = None
+    tracking: ExperimentTracking,
+    choices: Choices,
+    keys: Mapping[str, Sequence[str]] | None = None,
+    *,
+    with_kpis: bool = True,
 ) -> TrackingView:
     """Read what the tab shows for these choices; `keys` is what `list_keys` said, where that is known already.
+
+    Without `with_kpis` the numbers are left out, for those who draw the table first and ask `kpis` for them afterwards.
 
     Raises
     ------
@@ -194,7 +200,7 @@ def build_view(
     data["duration"] = found["duration_seconds"].map(formats.duration)
     runs, missing = _read_runs(tracking, choices.selected[:MAX_SELECTED])
     return TrackingView(
-        kpis=_kpis(tracking, choices, keys["metrics"], experiments, n_all),
+        kpis=kpis(tracking, choices, keys["metrics"]) if with_kpis else (),
         n_all=n_all,
         n_found=n_found,
         frame=pd.DataFrame(data),
@@ -269,9 +275,10 @@ def _read_runs(tracking: ExperimentTracking, ids: Sequence[str]) -> tuple[tuple[
     return tuple(runs), missing
 
 
-def _kpis(
-    tracking: ExperimentTracking, choices: Choices, metrics: Sequence[str], experiments: Sequence[Any], n_all: int
-) -> tuple[tuple[str, str, str], ...]:
+def kpis(tracking: ExperimentTracking, choices: Choices, metrics: Sequence[str]) -> tuple[tuple[str, str, str], ...]:
+    """Return the numbers above the table: (label, value, meaning) of runs, running, failed, and the best."""
+    experiments = [e for e in tracking.list_experiments() if choices.experiment in {None, e.name}]
+    n_all = sum(e.n_runs for e in experiments)
     cards = [
         ("Runs", formats.whole(n_all), "Runs that are not deleted"),
         ("Running", formats.whole(sum(e.n_running for e in experiments)), "Runs whose process is alive"),
@@ -375,7 +382,8 @@ def render(app: ui.App) -> None:
             details.dialogs(app)
             return
         choices, widgets = _read_choices(app, experiments)
-        view = build_view(app.tracking, choices, _known_keys(app, choices.experiment))
+        keys = _known_keys(app, choices.experiment)
+        view = build_view(app.tracking, choices, keys, with_kpis=False)
         # The table is what people came for: it is sent first, into its place below what is drawn after it.
         numbers, filters, bar, rows = st.container(), st.container(), st.container(), st.container()
         with rows:
@@ -389,7 +397,7 @@ def render(app: ui.App) -> None:
             _draw_actions(app, view)
             ui.csv_download(lambda: _export(app, choices), "runs.csv", key=f"{TAB}.csv")
         with numbers:
-            ui.kpis(view.kpis)
+            ui.kpis(kpis(app.tracking, choices, keys["metrics"]))
         if view.missing:
             ui.note(f"{formats.plural(view.missing, 'selected run')} no longer exists: someone deleted it for good.")
         if len(view.runs) == 1:
@@ -477,7 +485,7 @@ def _draw_table(view: TrackingView) -> None:
         "experiment": st.column_config.TextColumn("Experiment"),
         "status": st.column_config.TextColumn("Status", width="small"),
         "started_at": st.column_config.DatetimeColumn("Started (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC"),
-        "duration": st.column_config.TextColumn("Duration", width="small"),
+        "duration": st.column_config.TextColumn("Duration", width="small", alignment="right"),
     }
     for column, label in view.labels.items():
         if view.frame[column].dtype.kind == "f":

@@ -131,7 +131,9 @@ def _categories(series: Any, n: int) -> Column:
     try:
         counts = series.value_counts()
     except (TypeError, NotImplementedError):  # lists and dicts cannot be counted as they are
-        counts = series.dropna().astype(object).map(repr).value_counts()
+        counts = (
+            series.dropna().astype(object).map(lambda v: repr(v.tolist() if hasattr(v, "tolist") else v)).value_counts()
+        )
     found: dict[str, int] = {}
     for value, count in zip(counts.index.tolist(), counts.tolist(), strict=True):
         if count:

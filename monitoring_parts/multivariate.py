@@ -16,6 +16,7 @@ import numpy.typing as npt
 from monitoring_parts.columns import read_frame
 from monitoring_parts.results import MultivariateDrift
 from stats.data_drift import MINIMUM_ROWS
+from stats.series import binary_exponent
 from values import check_choice
 
 __all__ = ["METHODS", "compare_together"]
@@ -123,11 +124,15 @@ def _reconstruct(x: FloatArray, y: FloatArray) -> MultivariateDrift:
 
     before, after = errors(held), errors(y)
     spread_of_means = math.sqrt(before.var(ddof=1) / before.size + after.var(ddof=1) / after.size)
-    if spread_of_means == 0.0:
+    if not spread_of_means > 0.0:
         return _nothing("pca", "the columns are exact combinations of each other; there is no error to compare")
     z = float(after.mean() - before.mean()) / spread_of_means
     p_value = math.erfc(abs(z) / math.sqrt(2.0))
-    ratio = float(after.mean() / before.mean()) if before.mean() > 0.0 else math.inf
+    if not (math.isfinite(z) and before.mean() > 0.0):
+        return _nothing(
+            "pca", "the reference has no reconstruction error, or one beyond 64-bit floats, to compare with"
+        )
+    ratio = float(after.mean() / before.mean())
     drifted = abs(z) >= ERROR_THRESHOLD and not 0.9 < ratio < 1.1
     return MultivariateDrift(
         method="pca",
@@ -169,9 +174,18 @@ def _matrices(reference: Any, current: Any) -> tuple[FloatArray, FloatArray]:
             continue
         pair = [frame.iloc[:, position[name]] for frame, position in zip(frames, names, strict=True)]
         if column.family == "number":
-            for part, series in zip(parts, pair, strict=True):
-                numbers = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-                part.append(np.where(np.isfinite(numbers), numbers, np.nan)[:, None])
+            both = [
+                pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan) for series in pair
+            ]
+            both = [np.where(np.isfinite(numbers), numbers, np.nan) for numbers in both]
+            found = [numbers[np.isfinite(numbers)] for numbers in both]
+            if not all(numbers.size for numbers in found):
+                continue  # nothing to compare; the comparison feature by feature tells
+            known = np.concatenate(found)
+            # One unit for both samples, in which numbers near the largest float can be squared.
+            exponent = binary_exponent(float(known.min()), float(known.max()))
+            for part, numbers in zip(parts, both, strict=True):
+                part.append(np.ldexp(numbers, -exponent)[:, None])
         elif column.counts is not None and len(column.counts) <= 10 * TOP_CATEGORIES:
             top = [label for label, _ in sorted(column.counts.items(), key=lambda item: -item[1])[:TOP_CATEGORIES]]
             for part, series in zip(parts, pair, strict=True):

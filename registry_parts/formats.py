@@ -37,6 +37,7 @@ __all__ = [
     "dump_model",
     "load_object",
     "load_verified",
+    "read_onnx",
     "serializer_of_path",
 ]
 
@@ -176,10 +177,7 @@ def load_object(buffer: Any, serializer: str, *, trusted_types: Sequence[str] | 
             import onnx
         except ImportError as error:
             raise _needed("onnx", "loading an ONNX model") from error
-        try:
-            return onnx.load_model_from_string(buffer.read())
-        except Exception as error:
-            raise ArtifactError(f"the file is not an ONNX file: {str(error)[:200]}") from error
+        return read_onnx(onnx, buffer.read())
     raise InvalidValueError(f"no loader for the serializer {serializer!r}")
 
 
@@ -225,6 +223,20 @@ def _viewing_unpickler() -> Any:
     return ViewingUnpickler
 
 
+def read_onnx(onnx: Any, data: bytes) -> Any:
+    """Return the model of an ONNX file, by the onnx package; other files that it names stay closed.
+
+    Protobuf reads much that is none: an empty file is a message without fields. Every ONNX model has an IR version.
+    """
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf's own errors, whichever protobuf is installed
+        raise ArtifactError(f"the file is not an ONNX file: {' '.join(str(error).split())[:200]}") from error
+    if not model.ir_version:
+        raise ArtifactError("the file is not an ONNX file: it names no IR version")
+    return model
+
+
 def load_verified(buffer: Any, serializer: str, label: str, *, trusted_types: Sequence[str] | None = None) -> Any:
     """Load a model from a buffer whose hash was checked; an unreadable file is an error that names the version."""
     try:
@@ -237,6 +249,12 @@ def load_verified(buffer: Any, serializer: str, label: str, *, trusted_types: Se
         ) from error
     except (pickle.UnpicklingError, EOFError) as error:
         raise ArtifactError(f"{label} is not a {serializer} file: {str(error)[:200]}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a file of another kind, or a class that refuses its state
+        raise ArtifactError(
+            f"{label} is intact, but loading it failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        ) from error
 
 
 def _load_skops(data: bytes, trusted: list[str]) -> Any:

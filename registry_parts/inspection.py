@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
-from registry_parts.formats import EXECUTES_CODE, FILE_NAMES, serializer_of_path
+from errors import ArtifactError
+from registry_parts.formats import EXECUTES_CODE, FILE_NAMES, read_onnx, serializer_of_path
 
 __all__ = [
     "ArtifactInspection",
@@ -504,9 +505,9 @@ def _describe_onnx(data: bytes) -> tuple[list[str], bool]:
     except ImportError:
         return ["install onnx to list its operators"], False
     try:
-        model = onnx.load_model_from_string(data)  # reads this buffer only: other files that it names stay closed
-    except Exception as error:  # noqa: BLE001 - a hostile file may break the reader in any way
-        return [f"not readable as ONNX: {' '.join(str(error).split())[:200]}"], False
+        model = read_onnx(onnx, data)
+    except ArtifactError as error:
+        return [str(error)], False
     sets = [f"{item.domain or 'ai.onnx'} {item.version}" for item in model.opset_import]
     said = [f"ONNX IR {model.ir_version}, operator sets {', '.join(sets) or 'none'}"]
     foreign = sorted({item.domain for item in model.opset_import} - {"", "ai.onnx", "ai.onnx.ml"})

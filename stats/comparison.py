@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy import special
 
@@ -29,7 +29,7 @@ from stats.proportions import (
     two_proportion_z_test,
 )
 from stats.ranks import Tallies, hodges_lehmann, mann_whitney_from_tallies
-from stats.ratios import relative_lift
+from stats.ratios import Lift, relative_lift
 
 __all__ = ["Comparison", "RankSummary", "compare_counts", "compare_means", "compare_proportions", "stratified_effect"]
 
@@ -96,7 +96,8 @@ class Comparison:
         Cohen's d (means) or h (proportions); over several strata the average with the weights of the effect,
         None when a stratum has none because its values do not vary.
     relative_effect, relative_ci_lower, relative_ci_upper : float or None
-        Lift over |baseline|, Fieller's interval with the quantile of the test; None with ``relative_reason``.
+        Lift over |baseline|, Fieller's interval with the quantile of the test (t for means, normal for rates) and its
+        open side; None with ``relative_reason``.
     reason, relative_reason : str or None
     ranks : RankSummary or None
         Counts only.
@@ -164,6 +165,25 @@ def _nothing(method: str, n1: int, n2: int, first: float | None, second: float |
         reason=reason,
         relative_reason=reason,
     )
+
+
+def _lift(
+    baseline: float,
+    baseline_se: float,
+    treatment: float,
+    treatment_se: float,
+    *,
+    df: float,
+    alpha: float,
+    alternative: Alternative,
+) -> Lift:
+    """Fieller's interval at the level of the test, and open where the test does not look."""
+    tail = alpha / 2.0 if alternative == "two-sided" else alpha
+    quantile = float(special.stdtrit(df, 1.0 - tail) if math.isfinite(df) else special.ndtri(1.0 - tail))
+    lift = relative_lift(baseline, baseline_se, treatment, treatment_se, alpha=alpha, quantile=quantile)
+    if alternative == "greater":
+        return replace(lift, ci_upper=None)
+    return replace(lift, ci_lower=None) if alternative == "less" else lift
 
 
 def stratified_effect(
@@ -285,7 +305,7 @@ def compare_means(
     else:
         effect, se, df, b, t, sb, st = found
         test = estimate_test(effect, se, df, alpha=alpha, alternative=choice)
-    lift = relative_lift(b, sb, t, st, alpha=alpha, quantile=float(special.stdtrit(test.df, 1.0 - alpha / 2.0)))
+    lift = _lift(b, sb, t, st, df=test.df, alpha=alpha, alternative=choice)
     return Comparison(
         method=method,
         n_baseline=baseline.n,
@@ -334,10 +354,16 @@ def compare_proportions(
     left open. Several
     strata: a normal test of the stratified difference.
 
+    The lift has Fieller's interval with the normal quantile, as the chi-square test and Newcombe's interval have: the
+    variance of a rate is known from the rate, it is not estimated beside it, so there are no degrees of freedom to pay
+    for [3]_. (gbstats takes a symmetric delta-method interval with a t quantile instead, tea-tasting the logarithm of
+    the ratio with a pooled variance; `stats.ratios` has both.)
+
     References
     ----------
     .. [1] Campbell, I. (2007). Statistics in Medicine 26, 3661-3675.
     .. [2] Newcombe, R. G. (1998). Statistics in Medicine 17, 873-890.
+    .. [3] Agresti, A. (2013). Categorical Data Analysis, 3rd ed., section 3.1. Wiley.
     """
     check_alpha(alpha)
     choice = check_alternative(alternative)
@@ -366,7 +392,7 @@ def compare_proportions(
     level = alpha if choice == "two-sided" else 2.0 * alpha
     lower, upper = newcombe_interval(x1, n1, x2, n2, alpha=min(level, 0.5))
     s1, s2 = math.sqrt(p1 * (1 - p1) / n1), math.sqrt(p2 * (1 - p2) / n2)
-    lift = relative_lift(p1, s1, p2, s2, alpha=alpha)
+    lift = _lift(p1, s1, p2, s2, df=math.inf, alpha=alpha, alternative=choice)
     return Comparison(
         method=f"{method}, Newcombe interval",
         n_baseline=n1,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-from stats.always_valid import ConfidenceSequence, msprt_p_values
+from stats.always_valid import ConfidenceSequence
 from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative
 
 __all__ = ["mixture_sequence"]
@@ -66,8 +66,8 @@ def mixture_sequence(
     # In units of the standard error, and within bounds, so that neither tiny nor huge metrics overflow.
     rho = min(max(tau / standard_error, LEAST_RATIO), 1.0 / LEAST_RATIO)
     v = rho * rho
-    p_value = max(P_VALUE_FLOOR, msprt_p_values([1.0], [estimate / standard_error], 0.5, v)[0])
     z = estimate / standard_error
+    p_value = max(P_VALUE_FLOOR, math.exp(min(0.0, 0.5 * math.log1p(v) - 0.5 * z * z * (v / (v + 1.0)))))
     if (choice == "greater" and z <= 0.0) or (choice == "less" and z >= 0.0):
         p_value = 1.0
     half = standard_error * math.sqrt((v + 1.0) / v * (math.log1p(v) - 2.0 * math.log(alpha)))
@@ -75,7 +75,7 @@ def mixture_sequence(
         estimate=estimate,
         ci_lower=None if choice == "less" or not math.isfinite(half) else estimate - half,
         ci_upper=None if choice == "greater" or not math.isfinite(half) else estimate + half,
-        p_value=min(1.0, p_value),
+        p_value=p_value,
         rho=rho,
         half_width=half,
     )

@@ -335,7 +335,8 @@ def hodges_lehmann(tallies: Tallies, *, alpha: float = 0.05) -> tuple[float, flo
     Notes
     -----
     The interval consists of order statistics of the ``n1 n2`` differences: exact quantiles of U for small untied
-    samples, else ``n1 n2 / 2 - z sd(U)`` counted from both ends, with the tie-corrected sd. Differences are selected
+    samples, else ``n1 n2 / 2 - z sd(U)`` counted from both ends, the sd corrected for the ties there are (R corrects
+    for those at each end of its interval, which matters for few and much tied values only). Differences are selected
     by counting those below a value, never all formed, unless there are few distinct ones.
 
     References

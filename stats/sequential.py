@@ -47,7 +47,8 @@ DEFAULT_PARAMETERS: dict[str, float] = {"hwang_shih_decani": -4.0, "power": 2.0}
 
 FAR = 8.5  # z beyond which a normal tail (1e-17) does not matter
 _NODES_PER_WIDTH = 5.0  # quadrature nodes in one standard deviation of the step between two looks
-_MIN_NODES, _MAX_NODES = 96, 1600
+_MIN_NODES, _MAX_NODES = 96, 4000
+_BLOCK = 400  # rows of the kernel between two looks that are held at once
 _MIN_STEP = 1e-6  # smallest increase of information between looks
 
 FloatArray = npt.NDArray[np.float64]
@@ -184,7 +185,8 @@ def _boundaries(
         if math.isfinite(bound):
             spent = max(spent, allowed)
         result.append(bound)
-        walk.stop(-bound if symmetric else -math.inf, bound)
+        if index + 1 < len(t):
+            walk.stop(-bound if symmetric else -math.inf, bound, t[index + 1])
     return tuple(result)
 
 
@@ -222,11 +224,12 @@ def crossing_probabilities(
         raise ValueError(f"fractions, upper and lower differ in length: {len(t)}, {len(upper)}, {len(lower)}")
     walk = _Walk()
     above, below = [], []
-    for fraction, high, low in zip(t, upper, lower, strict=True):
+    for index, (fraction, high, low) in enumerate(zip(t, upper, lower, strict=True)):
         walk.step(fraction, drift)
         above.append(walk.mass_above(high))
         below.append(walk.mass_below(low))
-        walk.stop(low, high)
+        if index + 1 < len(t):
+            walk.stop(low, high, t[index + 1])
     return above, below
 
 
@@ -544,13 +547,14 @@ def beta_spending_design(
     def lower_bounds(drift: float) -> list[float]:
         walk = _Walk()
         spent, lower = 0.0, []
-        for fraction, high in zip(t, upper, strict=True):
+        for index, (fraction, high) in enumerate(zip(t, upper, strict=True)):
             allowed = spent_alpha(fraction, beta, beta_spending, beta_parameter)
             walk.step(fraction, drift)
             low = walk.find_lower(allowed - spent)
             spent = allowed
             lower.append(low)
-            walk.stop(min(low, high), high)
+            if index + 1 < len(t):
+                walk.stop(min(low, high), high, t[index + 1])
         return lower
 
     drift = _root(lambda value: lower_bounds(value)[-1] - upper[-1], 0.5, 15.0)
@@ -662,19 +666,25 @@ class _Walk:
             return 40.0
         return _root(lambda bound: self.mass_below(bound) - mass, -40.0, 40.0)
 
-    def stop(self, lower: float, upper: float) -> None:
-        """Keep only the paths strictly between the bounds."""
+    def stop(self, lower: float, upper: float, next_time: float) -> None:
+        """Keep only the paths strictly between the bounds, on nodes that are close enough for the next look too."""
         shift, scale, sd = self._next
         centre = self.drift * math.sqrt(self.time)
         low, high = max(lower, centre - FAR), min(upper, centre + FAR)
         if not low < high:
             self.nodes, self.weights = np.zeros(1), np.zeros(1)
             return
-        count = int(min(_MAX_NODES, max(_MIN_NODES, math.ceil((high - low) / sd * _NODES_PER_WIDTH))))
+        # The density is as rough as the step that made it, and the kernel of the next look as narrow as its step.
+        finest = min(sd, math.sqrt((next_time - self.time) / self.time))
+        count = int(min(_MAX_NODES, max(_MIN_NODES, math.ceil((high - low) / finest * _NODES_PER_WIDTH))))
         unit, unit_weights = _legendre(count)
         nodes = 0.5 * (high - low) * unit + 0.5 * (high + low)
-        distance = (nodes[:, None] - (self.nodes * scale + shift)[None, :]) / sd
-        density = np.exp(-0.5 * distance * distance) @ self.weights / (sd * math.sqrt(2.0 * math.pi))
+        before = self.nodes * scale + shift
+        density = np.empty(nodes.size)
+        for start in range(0, nodes.size, _BLOCK):
+            distance = (nodes[start : start + _BLOCK, None] - before[None, :]) / sd
+            density[start : start + _BLOCK] = np.exp(-0.5 * distance * distance) @ self.weights
+        density /= sd * math.sqrt(2.0 * math.pi)
         self.nodes, self.weights = nodes, density * unit_weights * (0.5 * (high - low))
 
 

@@ -25,8 +25,6 @@ __all__ = ["LinearTrend", "MannKendall", "Pettitt", "lag1_autocorrelation", "lin
 
 FloatArray = npt.NDArray[np.float64]
 
-_PAIR_BLOCK = 256  # rows of the pair matrix held at once
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearTrend:
@@ -216,7 +214,7 @@ def mann_kendall(
     S = sum sign(x_j - x_i) over pairs with t_i < t_j; Var S = [n(n-1)(2n+5) - sum g(g-1)(2g+5)] / 18 over groups of g
     tied values, and with tied times Kendall's variance for ties in both [2]_; z = (S - sign S) / sqrt(Var S). The
     interval takes the slopes of rank (N -/+ c) / 2 of N with c = z_{1 - (1 - confidence) / 2} sqrt(Var S), rounded to
-    the nearest rank [3]_. Quadratic in n, in blocks.
+    the nearest rank [3]_. Quadratic in n.
 
     References
     ----------
@@ -241,22 +239,23 @@ def mann_kendall(
     if (when[1:] < when[:-1]).any():
         raise ValueError("times must ascend; sort the series by time first")
     (values, exponent), (when, time_exponent) = scaled(values), scaled(when)
-    s = 0
-    slopes: list[FloatArray] = []
-    for start in range(0, n - 1, _PAIR_BLOCK):
-        rows = np.arange(start, min(start + _PAIR_BLOCK, n - 1))
-        rise = values[None, start:] - values[rows, None]
-        run = when[None, start:] - when[rows, None]
-        usable = run > 0.0  # ascending times: these are the later ones
-        s += int(np.sign(rise[usable]).sum())
-        with np.errstate(over="ignore"):
-            slopes.append(rise[usable] / run[usable])
+    s = filled = 0
+    every = np.empty(n * (n - 1) // 2)
+    tied = bool((when[1:] == when[:-1]).any())
+    with np.errstate(over="ignore"):
+        for i in range(n - 1):
+            rise, run = values[i + 1 :] - values[i], when[i + 1 :] - when[i]
+            if tied:
+                rise, run = rise[run > 0.0], run[run > 0.0]
+            s += int(np.count_nonzero(rise > 0.0)) - int(np.count_nonzero(rise < 0.0))
+            np.divide(rise, run, out=every[filled : filled + rise.size])
+            filled += rise.size
+    every = every[:filled]
     variance = _kendall_variance(n, values, when)
     z = p_value = None
     if variance > 0.0:
         z = (s - int(np.sign(s))) / math.sqrt(variance)
         p_value = max(P_VALUE_FLOOR, float(2.0 * ndtr(-abs(z))))
-    every = np.concatenate(slopes)
     middle = lower = upper = None
     if every.size:
         low = high = every.size // 2

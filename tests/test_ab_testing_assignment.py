@@ -114,3 +114,25 @@ def test_assignment_is_uniform_and_independent_between_experiments():
     assert scipy.stats.chisquare(bins).pvalue > 0.001
     phi = np.corrcoef(places[0] < 0.5, places[1] < 0.5)[0, 1]
     assert abs(phi) < 3.2905 / math.sqrt(n)  # its 99.9 % bound
+
+
+def test_an_assignment_made_elsewhere_is_stored_as_it_was(ab):
+    exp_id = ab.create_experiment(design(traffic_split=0.5))
+    computed = ab.assign(exp_id, "ada", store=False)
+    other = "baseline" if computed == "treatment" else "treatment"
+    assert ab.assign(exp_id, "ada", variant=other) == other
+    assert ab.assign(exp_id, "ada") == other
+    assert ab.analyze_experiment(exp_id).n_conflicts == 0
+    assert ab.assign(exp_id, "ada", variant=computed) == other  # the first stays, and the clash is counted
+    assert ab.analyze_experiment(exp_id).n_conflicts == 1
+    users = [f"u{index}" for index in range(20)]
+    assert set(ab.assign_many(exp_id, users[:10], variant="treatment")) == {"treatment"}
+    mixed = ab.assign_many(exp_id, users[10:12], variant=["baseline", None]).tolist()
+    assert mixed == ["baseline", ab.assign(exp_id, users[11], store=False)]
+    assert set(ab.assign_many(exp_id, users[:10])) == {"treatment"}
+    with pytest.raises(ValueError, match="no variant 'c'"):
+        ab.assign(exp_id, "bob", variant="c")
+    with pytest.raises(ValueError, match="does not go with store=False"):
+        ab.assign_many(exp_id, users, variant="baseline", store=False)
+    with pytest.raises(ValueError, match="1 values for 20 subjects"):
+        ab.assign_many(exp_id, users, variant=["baseline"])

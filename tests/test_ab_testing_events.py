@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -118,6 +120,26 @@ def test_threads_that_replay_the_same_events_store_them_once(ab):
     assert counts(ab) == 30
     with ab.database.read() as session:
         assert session.scalar(sa.select(sa.func.sum(ABSubjectRow.n_events))) == 30
+
+
+@pytest.mark.slow
+def test_processes_that_replay_the_same_events_store_them_once(lite):
+    exp_id = lite.create_experiment(design(metric_type="count"))
+    script = (
+        "import sys; from ab_testing import ABTestingFramework as A; a = A(sys.argv[1]);"
+        "rows = [{'user_id': f'u{i % 9}', 'value': 1, 'event_id': f'e{i}'} for i in range(60)];"
+        "print(sum(a.record_event(sys.argv[2], **row) for row in rows[:30]) + a.record_events(sys.argv[2], rows))"
+    )
+    replays = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(lite.database.path), exp_id], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        for _ in range(3)
+    ]
+    new = [int(replay.communicate()[0]) for replay in replays]
+    assert sum(new) == counts(lite) == 60
+    with lite.database.read() as session:
+        assert session.scalar(sa.select(sa.func.sum(ABSubjectRow.n_events))) == 60
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ab_testing import ABTestingFramework, analyze_values
 from tests.ab_support import design
 
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-MANY = settings(max_examples=150, deadline=None)
+FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(max_examples=60, deadline=None)
 NAMES = itertools.count()
 
 SUBJECTS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=12)
@@ -49,9 +49,11 @@ def same(first, second):
     assert first["n_subjects"] == second["n_subjects"]
     assert first["n_assigned"] == second["n_assigned"]
     assert first["status"] == second["status"]
-    for name in ("effect", "p_value"):
-        assert first[name] == pytest.approx(second[name], rel=1e-9, abs=1e-12)
-    assert first["estimate"] == pytest.approx(second["estimate"], rel=1e-12)
+    numbers = [("effect", first["effect"], second["effect"]), ("p_value", first["p_value"], second["p_value"])]
+    numbers += [(arm, first["estimate"][arm], second["estimate"][arm]) for arm in first["estimate"]]
+    for name, one, other in numbers:
+        assert (one is None) == (other is None), name
+        assert one is None or one == pytest.approx(other, rel=1e-9, abs=1e-12), name
 
 
 @given(
@@ -149,7 +151,7 @@ VALUES = {
     ids=lambda rule: rule["stopping"],
 )
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_no_analysis_says_nan_or_infinity(kind, rule, data):
     arms = [data.draw(st.lists(VALUES[kind], max_size=8)) for _ in range(2)]
     if kind == "ratio":
@@ -181,7 +183,8 @@ def test_no_analysis_says_nan_or_infinity(kind, rule, data):
 @MANY
 def test_exchanging_the_arms_turns_the_effect_around(baseline, treatment):
     one, other = analyze_values(baseline, treatment), analyze_values(treatment, baseline)
-    assert one.p_value == pytest.approx(other.p_value, rel=1e-9)
+    assert (one.p_value is None) == (other.p_value is None)
     if one.p_value is not None:
+        assert one.p_value == pytest.approx(other.p_value, rel=1e-9)
         assert one.effect == pytest.approx(-other.effect)
         assert one.ci_lower == pytest.approx(-other.ci_upper, rel=1e-6, abs=1e-6)

@@ -457,7 +457,8 @@ def _put_and_claim(url: str, artifact_url: str, worker: int, rounds: int, failur
 def test_no_sweep_takes_a_committed_file_while_processes_put(database):
     with database.write() as session:
         name_blobs(session, [], "0.0.0")
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # imports once, not in every worker
+    context.set_forkserver_preload(["pytest", "artifacts"])
     failures = context.Queue()
     url = database.engine.url.render_as_string(hide_password=False)
     workers = [

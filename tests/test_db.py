@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 class TypesBase(DeclarativeBase):
     """Tables of the tests have metadata of their own, so that no store gets them."""
 
-    type_annotation_map = {datetime: db.UtcDateTime}
+    type_annotation_map = {datetime: db.UtcDateTime}  # noqa: RUF012 - SQLAlchemy's own protocol
 
 
 class SampleRow(TypesBase):

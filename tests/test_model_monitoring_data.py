@@ -316,6 +316,91 @@ def test_exact_p_values_agree_with_scipy() -> None:
             assert ours.p_value == pytest.approx(theirs.pvalue, rel=1e-9)
 
 
+def test_arrow_dates_lists_and_dictionaries_are_read(quick: ModelMonitoring) -> None:
+    import datetime
+
+    import pyarrow as pa
+
+    columns = {
+        "date": pd.Series([datetime.date(2026, 1, 1), None] * 50, dtype=pd.ArrowDtype(pa.date32())),
+        "list": pd.Series([[1], [2]] * 50, dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
+        "word": pd.Series(["a", "b"] * 50).astype(pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))),
+        "null": pd.Series([None] * 100, dtype=pd.ArrowDtype(pa.null())),
+    }
+    found = quick.detect_data_drift(pd.DataFrame(columns), pd.DataFrame(columns)).features
+    assert {name: feature.drifted for name, feature in found.items()} == dict.fromkeys(columns, False)
+    assert found["date"].kind == "datetime"
+    assert found["null"].status == "all_null"
+    assert set(found["list"].bins) == {"[1]", "[2]"}
+
+
+def test_a_reference_without_values_says_the_same_of_frames_and_of_batches(quick: ModelMonitoring) -> None:
+    blank, full = pd.DataFrame({"x": [np.nan] * 100}), pd.DataFrame({"x": ["a", "b"] * 50})
+    quick.set_reference(*MODEL, blank)
+    quick.log_features(*MODEL, full, at="2026-01-01")
+    stored, direct = (
+        quick.detect_feature_drift(*MODEL).features["x"],
+        quick.detect_data_drift(blank, full).features["x"],
+    )
+    assert (stored.status, stored.drifted, stored.reason) == (direct.status, direct.drifted, direct.reason)
+    assert (stored.status, stored.drifted) == ("all_null", True)
+
+
+def test_extreme_numbers_give_finite_results_from_frames_and_from_batches(quick: ModelMonitoring) -> None:
+    sign = np.where(np.arange(100) % 2 == 0, 1.0, -1.0)
+    columns = {
+        "largest": 1.79e308 * sign,
+        "mixed": np.where(sign > 0, 1.7e308, 1e200),
+        "tiny": 1e-300 * sign,
+        "denormal": 5e-324 * (np.arange(100) % 7),
+        "constant": np.full(100, 1.79e308),
+        "whole": np.where(sign > 0, 2**63 - 1, -(2**63)),
+    }
+    quick.set_reference(*MODEL, pd.DataFrame(columns))
+    quick.log_features(*MODEL, pd.DataFrame(columns), at="2026-01-01")
+    for drift in (
+        quick.detect_data_drift(pd.DataFrame(columns), pd.DataFrame(columns)),
+        quick.detect_feature_drift(*MODEL),
+    ):
+        json.dumps(drift.to_dict(), allow_nan=False)
+        assert drift.drifted_features == []
+        for feature in drift.features.values():
+            assert all(np.isfinite(x) for x in vars_of(feature))
+        assert drift.features["mixed"].reference_std == pytest.approx(0.85e308)
+        assert drift.features["mixed"].wasserstein == pytest.approx(0, abs=1e-9)
+
+
+def vars_of(feature: Any) -> list[float]:
+    """Every number of a result, as it is and not as `to_dict` would clean it."""
+    numbers: list[float] = []
+    for value in feature.to_dict().values():
+        numbers += [x for x in (value if isinstance(value, list) else [value]) if isinstance(x, float)]
+    return numbers
+
+
+@pytest.mark.parametrize("method", ["domain_classifier", "pca"])
+@pytest.mark.parametrize("kind", ["largest", "tiny", "constant", "null", "collinear"])
+def test_extreme_columns_are_compared_together_or_the_reason_is_given(
+    quick: ModelMonitoring, method: str, kind: str
+) -> None:
+    x = np.random.default_rng(8).normal(size=(120, 3))
+    columns = {
+        "largest": np.where(x > 0, 1.79e308, -1.79e308),
+        "tiny": x * 1e-310,
+        "constant": np.ones((120, 3)),
+        "null": np.full((120, 3), np.nan),
+        "collinear": x[:, :1] * np.array([1.0, 2.0, 3.0]),
+    }[kind]
+    found = quick.detect_data_drift(columns, columns, multivariate=method).multivariate
+    assert found is not None
+    assert found.drifted is not True
+    if found.drifted is None:
+        assert found.reason
+        assert found.statistic is None
+    else:
+        assert np.isfinite([found.statistic, found.p_value]).all()
+
+
 # -- simulations -----------------------------------------------------------------------------------------------
 
 

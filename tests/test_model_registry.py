@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import os
@@ -16,7 +17,6 @@ import pytest
 import sqlalchemy as sa
 
 import db
-import model_registry
 from artifacts import ArtifactStore
 from db import (
     ArtifactError,
@@ -885,14 +885,49 @@ def test_a_comparison_says_what_changed_and_which_way(registry):
         registry.compare_models("churn", "1.0.0")
 
 
+def rows_of_html(text: str) -> dict[str, list[str]]:
+    """Return the cells of a table's rows by the text of their first cell."""
+
+    def plain(cell: str) -> str:
+        return html.unescape(re.sub("<[^>]+>", "", cell))
+
+    found = {}
+    for row in re.findall("<tr>(.*?)</tr>", text, re.DOTALL):
+        head, *cells = re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        found[plain(head)] = [plain(cell) for cell in cells]
+    return found
+
+
+def test_many_versions_stand_side_by_side_each_in_its_column(registry):
+    for version, metrics, settings in [
+        ("1.0.0", {"auc": 0.90, "lift": 1.0}, {"lr": 0.1, "depth": 3}),
+        ("1.1.0", {"auc": 0.92}, {"lr": 0.2}),
+        ("1.2.0", {"auc": 0.88, "bleu": 0.5}, {"lr": 0.1, "depth": 3}),
+    ]:
+        add(registry, version, performance_metrics=metrics, hyperparameters=settings)
+    comparison = registry.compare_models("churn", "1.0.0", "1.1.0", "1.2.0")
+    reasons = {(item.metric, item.version): item.reason for item in comparison.metrics}
+    assert reasons["bleu", "1.1.0"] == "in neither"
+    assert reasons["bleu", "1.2.0"] == "only in 1.2.0"
+    assert reasons["lift", "1.1.0"] == "only in 1.0.0"
+    table = rows_of_html(comparison._repr_html_())
+    assert table["hyperparameter lr"] == ["0.1", "0.2 changed", "the same"]
+    assert table["hyperparameter depth"] == ["3", "- removed", "the same"]
+    assert table["auc"] == ["0.9", "0.92 (+0.02, +2.22%, better)", "0.88 (-0.02, -2.22%, worse)"]
+    assert table["bleu"] == ["-", "- in neither", "0.5 only in 1.2.0"]
+    assert all(text.endswith("bytes") for text in table["size"])
+    assert all(text.endswith("later") for text in table["registered"][1:])
+    assert "later [1.2.0]" in str(comparison)
+
+
 def test_markup_in_names_is_shown_and_never_interpreted(registry):
     for version in ("1.0.0", "1.1.0"):
         add(registry, version, performance_metrics={"<img src=x onerror=alert(1)>": float(version[2])},
             hyperparameters={"p": f"<script>{version}</script>"}, tags={"t": "<b>"})  # fmt: skip
     comparison = registry.compare_models("churn", "1.0.0", "1.1.0")
-    for html in (comparison._repr_html_(), registry.get_version("churn")._repr_html_(), comparison.plot().to_json()):
-        assert "<img" not in html
-        assert "<script>" not in html
+    for shown in (comparison._repr_html_(), registry.get_version("churn")._repr_html_(), comparison.plot().to_json()):
+        assert "<img" not in shown
+        assert "<script>" not in shown
 
 
 # -- performance over time -------------------------------------------------------------------------------------

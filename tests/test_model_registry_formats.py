@@ -92,7 +92,7 @@ def test_bytes_that_are_no_onnx_are_said_to_be_none(registry):
     registry.register_model(b"\xff\xff\xff nothing", "m", "1.0.0", serializer="onnx")
     found = registry.inspect_artifact("m")
     assert not found.is_complete
-    assert "not readable as ONNX" in found.notes[0]
+    assert "not an ONNX file" in found.notes[0]
     with pytest.raises(ArtifactError, match=r"m 1\.0\.0: the file is not an ONNX file"):
         registry.load_model("m")
 
@@ -224,6 +224,42 @@ def test_a_compressed_joblib_file_is_loaded_as_ever(registry, tmp_path):
     joblib.dump(weights, tmp_path / "m.joblib", compress=("zlib", 1))
     registry.register_file(tmp_path / "m.joblib", "m", "1.0.0")
     assert (registry.load_model("m", allow_untrusted=True) == weights).all()
+
+
+@pytest.mark.parametrize("name", ["m.pkl", "m.joblib", "m.skops", "m.onnx"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no such thing",
+        b"\x80\x05",
+        b"\x80\x05K",
+        b"i1\n",
+        b"I\n.",
+        b"(dp0\nS'a'\ns.",
+        b"PK\x03\x04",
+        b"\x78\x9c!!",
+    ],
+)
+def test_a_file_of_another_kind_is_one_clear_error(name, data, registry, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    registry.register_file(tmp_path / name, "m", "1.0.0")
+    registry.inspect_artifact("m")
+    with pytest.raises(ArtifactError, match=r"m 1\.0\.0"):
+        registry.load_model("m", allow_untrusted=True)
+
+
+class Refuser:
+    def __setstate__(self, state):
+        raise KeyError("an older layout")
+
+
+def test_a_class_that_refuses_its_state_names_the_version_and_the_reason(registry):
+    refuser = Refuser()
+    refuser.layout = 1
+    registry.register_model(refuser, "m", "1.0.0")
+    with pytest.raises(ArtifactError, match=r"m 1\.0\.0 is intact, but loading it failed: KeyError: 'an older layout'"):
+        registry.load_model("m")
 
 
 # -- arrays whose items are records --------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from db import Database
+from db import Database, StateError
 from model_registry import ModelRegistryManager, ModelStage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +75,31 @@ def test_sixteen_promotions_at_once_leave_one_winner_and_a_complete_trail(databa
     assert [event.displaced for event in promoted] == [None, *(event.version for event in promoted[:-1])]
     assert [event.version for event in displaced] == [event.version for event in promoted[:-1]]
     assert all(event.actor == event.version for event in promoted)
+
+
+def _roll_back(url: str, artifacts: str, worker: int, start: float) -> str:
+    registry = ModelRegistryManager(Database(url, artifact_url=artifacts), actor=f"worker {worker}")
+    time.sleep(max(0.0, start - time.time()))
+    try:
+        return registry.rollback("m", reason="race").version
+    except StateError:
+        return "nothing earlier"
+
+
+@pytest.mark.slow
+def test_rollbacks_at_once_go_back_one_version_each(database):
+    registry = ModelRegistryManager(database)
+    versions = [f"1.{n}.0" for n in range(8)]
+    for version in versions:
+        registry.register_model({"v": version}, "m", version, stage="Production")
+    start = time.time() + 3
+    found = run_all(_roll_back, [(url_of(database), database.artifact_url, worker, start) for worker in range(8)])
+    assert sorted(found) == [*versions[:-1], "nothing earlier"]
+    assert registry.get_production("m").version == "1.0.0"
+    events = [event for event in registry.stage_history("m") if event.kind == "rollback"]
+    assert [event.version for event in events] == versions[-2::-1]
+    assert [event.displaced for event in events] == versions[:0:-1]
+    assert len({event.actor for event in events}) == 7
 
 
 def _promote_often(url: str, artifacts: str, version: str, rounds: int) -> int:

@@ -157,6 +157,29 @@ def test_a_chance_that_rounds_to_certainty_is_a_bound(share, said):
     assert tab.chance_text(share) == said
 
 
+def test_a_test_without_data_shows_words_and_no_empty_figure(app_test, testing):
+    exp_id = testing.create_experiment(ExperimentConfig(name="new", metric_name="y"))
+    for section, words in (
+        ("Results", "No effect can be computed yet"),
+        ("Over time", "No day has two subjects"),
+        ("Distribution", "No subject has a value"),
+    ):
+        test = visit(app_test, test=exp_id, **{"ab_testing.section": section})
+        assert words in texts(test)
+        assert not test.get("plotly_chart")
+
+
+def test_yes_and_no_are_bars_beside_each_other(testing):
+    from charts.ab_testing import plot_distribution
+
+    figure = plot_distribution(testing.distribution(run_test(testing)), metric="clicked")
+    assert [list(trace.x) for trace in figure.data] == [[0, 1], [0, 1]]
+    assert figure.layout.barmode == "group"
+    many = testing.create_experiment(ExperimentConfig(name="many", metric_name="y"))
+    testing.record_events(many, [(f"u{i}", i / 7) for i in range(200)])
+    assert plot_distribution(testing.distribution(many)).layout.barmode == "overlay"
+
+
 # -- several treatments ------------------------------------------------------------------------------
 
 

@@ -18,7 +18,9 @@ FOCUS = """() => {
     const e = document.activeElement;
     const labelled = (e.labels && e.labels[0] && e.labels[0].innerText) || '';
     const group = e.closest('[role=radiogroup], [role=group]');
-    const text = e.getAttribute('aria-label') || labelled || e.innerText || '';
+    const copy = e.cloneNode(true);
+    copy.querySelectorAll('[data-testid=stIconMaterial]').forEach(icon => icon.remove());
+    const text = e.getAttribute('aria-label') || labelled || copy.textContent || '';
     return {text: text.trim(), role: e.getAttribute('role') || e.tagName.toLowerCase(),
             group: group ? (group.getAttribute('aria-label') || '') : '',
             dialog: !!e.closest('[role=dialog]')};

@@ -123,13 +123,17 @@ def test_what_another_process_writes_appears_without_a_reload_unless_live_is_off
         "new MutationObserver(() => { if (app.dataset.testScriptState === 'running') window.__runs += 1 })"
         ".observe(app, {attributes: true, attributeFilter: ['data-test-script-state']}) }"
     )
+    runs = "() => window.__runs"
     page.get_by_label("Choice").first.focus()
     with store.write() as session:
         session.add(BlobRow(sha256="a" * 64, size_bytes=1))
-    page.wait_for_timeout(5000)
-    assert page.evaluate("() => window.__runs") >= 1
+    page.wait_for_function("() => window.__runs >= 1", timeout=5_000)
+    screen.idle()
     assert page.evaluate("() => document.activeElement.closest('[data-testid=stSelectbox]') !== null")
-    page.wait_for_timeout(4000)
-    settled = page.evaluate("() => window.__runs")
-    page.wait_for_timeout(7000)
-    print("runs", settled, page.evaluate("() => window.__runs"))
+    page.get_by_text("Live", exact=True).click()
+    screen.idle().page.wait_for_timeout(1_000)
+    before = page.evaluate(runs)
+    with store.write() as session:
+        session.add(BlobRow(sha256="b" * 64, size_bytes=1))
+    page.wait_for_timeout(5_000)
+    assert page.evaluate(runs) == before

@@ -107,3 +107,25 @@ def test_values_are_written_as_people_write_them():
     assert formats.value_text(0.001) == "0.001"
     assert formats.value_text([1, 0.5, "a"]) == "[1, 0.5, a]"
     assert formats.value_text({"a": None}) == "{a: –}"
+
+
+def test_a_card_keeps_headings_lists_tables_and_bold_words_and_shows_the_rest_as_it_was_typed():
+    lines = formats.card(
+        "# churn\\-1\n\nText with **bold words** and `code`\n- first\n\n"
+        "| a | b |\n| --- | ---: |\n| log\\_loss | x\\|y |"
+    ).splitlines()
+    assert "#### churn-1" in lines
+    assert any("**bold words**" in line for line in lines)
+    assert "- first" in lines
+    assert lines[-3:] == ["| a | b |", "| --- | ---: |", "| log&#95;loss | x&#124;y |"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["![x](http://evil.example/a.png)", "<img src=x>", "[a](http://evil.example)", "**![x](//evil.example)**",
+     "| ![x](//evil.example/a) |", "# <script>alert(1)</script>", "- [x]: //evil.example", "$x^2$", ":red[x]"],
+)  # fmt: skip
+def test_a_card_never_asks_another_host_nor_runs_anything(text):
+    shown = re.sub(r"(`+).*?\1", "", formats.card(text))  # nothing is read inside code
+    for mark in ("![", "](", "<", "[x]:", "$", ":red["):
+        assert mark not in shown

@@ -31,6 +31,18 @@ def test_the_view_counts_models_versions_production_and_stale(seed):
     assert list(view.frame["Recorded since"]).count([]) == 2
 
 
+def test_stale_versions_are_counted_without_reading_them(seed):
+    from dashboard.registry_tab import _count_stale
+
+    for number in range(9):
+        seed.registry.register_model({"w": number}, f"model-{number}", "1.0.0", stage="Production")
+    instants = sorted(seed.registry.search(stage="Production")["created_at"])
+    assert len(instants) == 10
+    for expected, instant in enumerate(instants):
+        assert _count_stale(seed.registry, instant.to_pydatetime()) == expected
+    assert _count_stale(seed.registry, datetime.now(UTC) + timedelta(days=1)) == 10
+
+
 def test_search_stage_and_pages_narrow_the_table(seed):
     assert build_view(seed.registry, Choices(stage="Production")).ids == (seed.versions[1],)
     assert build_view(seed.registry, Choices(text="1.2")).ids == (seed.versions[2],)

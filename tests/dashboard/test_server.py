@@ -111,3 +111,11 @@ def test_streamlit_run_finds_the_app_to_serve():
     assert (found.is_asgi_app, found.import_string) == (True, "streamlit_app:app")
     tree = ast.parse((ROOT / "streamlit_app.py").read_text())
     assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(tree))
+
+
+def test_below_a_base_path_streamlit_serves_alone(monkeypatch):
+    import streamlit
+
+    assert [item.cls for item in server.middleware()] == [server.StaticFilesInMemory]
+    monkeypatch.setattr(streamlit, "get_option", {"server.baseUrlPath": "models"}.get)
+    assert server.middleware() == []

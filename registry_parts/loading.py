@@ -1,0 +1,62 @@
+"""Reading what a version stored: whole and verified, and a program only with consent."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from errors import ArtifactError
+from registry_parts import environment, formats
+from registry_parts.records import DependencyMismatchWarning
+
+if TYPE_CHECKING:
+    from artifacts import ArtifactStore
+    from registry_parts.queries import StoredVersion
+
+__all__ = ["load_stored", "read_file"]
+
+
+def load_stored(
+    store: ArtifactStore,
+    found: StoredVersion,
+    *,
+    allow_untrusted: bool,
+    trusted_types: Sequence[str] | None,
+    check_dependencies: bool,
+) -> Any:
+    """Load a version: nothing of it is run before its bytes were verified, and its origin trusted."""
+    label, files = found.label, found.files
+    runs_code = found.serializer in formats.EXECUTES_CODE
+    if runs_code and found.origin != "object" and not allow_untrusted:
+        raise ArtifactError(
+            f"{label} came {'by import' if found.origin == 'import' else 'as a file'}, and loading a "
+            f"{found.serializer} file runs its code; look at inspect_artifact(), and load it with "
+            "allow_untrusted=True only if you trust whoever made it"
+        )
+    if found.serializer == "folder":
+        return {path: read_file(store, label, path, sha256) for path, sha256 in files}
+    ((path, sha256),) = files
+    if found.serializer == "file":
+        return read_file(store, label, path, sha256)
+    try:
+        buffer = store.read_buffer(sha256)
+    except ArtifactError as error:
+        raise ArtifactError(f"{label}: {path}: {error}") from error
+    if check_dependencies:
+        differences = environment.dependency_differences(found.dependencies, found.environment)
+        if differences:
+            warnings.warn(
+                f"{label} may behave differently here: {'; '.join(differences)}",
+                DependencyMismatchWarning,
+                stacklevel=3,  # where load_model() was called
+            )
+    return formats.load_verified(buffer, found.serializer, label, trusted_types=trusted_types)
+
+
+def read_file(store: ArtifactStore, label: object, path: str, sha256: str) -> bytes:
+    """Return the verified bytes of one file; what is wrong with it names the version."""
+    try:
+        return store.read_bytes(sha256)
+    except ArtifactError as error:
+        raise ArtifactError(f"{label}: {path}: {error}") from error
