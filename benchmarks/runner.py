@@ -247,7 +247,9 @@ class _Worker:
         if not line:
             self.process.wait()
             said = self.log.read_text(errors="replace").strip().splitlines()
-            raise RuntimeError(f"failed: {said[-1] if said else 'no word'} (all of it: {self.log})")
+            print(f"  all that it said: {self.log}", file=sys.stderr)
+            last = said[-1].removeprefix("RuntimeError: ") if said else "no word"
+            raise RuntimeError(last if last.startswith("not measured") else f"failed: {last}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -316,7 +318,7 @@ def measure(
     finally:
         for worker in workers.values():
             worker.close()
-        if not failed:  # else its logs are what the table points to
+        if not failed:  # else its logs are still to be read
             shutil.rmtree(base, ignore_errors=True)
     return measurements
 
