@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,7 @@ class ABTestingFramework(Recording):
         self._database = Database.open(database)
         self._configs: dict[int, tuple[str, ExperimentConfig]] = {}
         self._lives: dict[str, tuple[tuple[Any, ...], Live]] = {}
+        self._seen = threading.local()
 
     @property
     def database(self) -> Database:

@@ -362,7 +362,7 @@ class ExperimentConfig:
         needed = harmonic if smallest != size.exact_baseline or share != self.shares[0] else smallest
         if self.stopping in (None, "group_sequential"):
             needed *= inflation(
-                self.significance_level,
+                self.significance_level / (len(self.variants) - 1),
                 self.power,
                 self.spending,
                 self.spending_parameter,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -79,6 +80,7 @@ class Recording:
     _database: Database
     _configs: dict[int, tuple[str, ExperimentConfig]]
     _lives: dict[str, tuple[tuple[Any, ...], Live]]
+    _seen: threading.local  # by thread: what was last read in a write transaction, and at which version of the data
 
     def assign(self, exp_id: str, user_id: str | int, *, store: bool = True, variant: str | None = None) -> str | None:
         """Return the variant of a subject; the first answer is stored and never changes.
@@ -537,12 +539,18 @@ class Recording:
 
     def _lock_live(self, cursor: Any, exp_id: str, row_id: int | None = None, *, exclusive: bool = False) -> Live:
         """Read the experiment within a write transaction; on PostgreSQL its row is locked against changes."""
-        lock = ""
+        lock, version = "", None
         if self._database.dialect == "postgresql":
             lock = " FOR UPDATE OF e" if exclusive else " FOR SHARE OF e"
+        elif self._database.path is not None:
+            # It grows with what other connections write; this one, which is kept for events, changes no test.
+            version = (exp_id, cursor.connection, *cursor.execute("PRAGMA data_version").fetchone())
+            if version == getattr(self._seen, "version", None):
+                return self._seen.live  # type: ignore[no-any-return]
         live = self._fetch_live(cursor, exp_id, row_id, lock)
         if live is None:
             raise NotFoundError(f"no experiment with the id {exp_id!r}; create it with create_experiment()")
+        self._seen.version, self._seen.live = version, live
         return live
 
     def _fetch_live(self, cursor: Any, exp_id: str, row_id: int | None = None, lock: str = "") -> Live | None:

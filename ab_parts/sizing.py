@@ -216,7 +216,7 @@ def plan_sample_size(
 
     factor = 1.0
     if stopping == "group_sequential":
-        factor = inflation(alpha, 0.8 if power is None else power, alternative=alternative)
+        factor = inflation(alpha / comparisons, 0.8 if power is None else power, alternative=alternative)
     found: SampleSize | None = None
     if n_per_variant is None:
         if effect is None:
@@ -242,15 +242,15 @@ def plan_sample_size(
         if effect is None:
             wanted = 0.8 if power is None else between(power, "power", 0.0, 1.0)
             if by_ranks:
-                effect = mde_counts(mean, n1, n2, sd=sd, power=wanted, **common)
+                effect = mde_counts(mean, n1 / factor, n2 / factor, sd=sd, power=wanted, **common)
                 if effect is None:
                     raise InvalidValueError(f"no mean is far enough from {mean!r} to be found with {n1:,} subjects")
             elif kind is MetricType.BINARY:
-                effect = mde_proportions(rate, n1, n2, power=wanted, **common)
+                effect = mde_proportions(rate, n1 / factor, n2 / factor, power=wanted, **common)
                 if effect is None:
                     raise InvalidValueError(f"no rate is far enough from {rate!r} to be found with {n1:,} subjects")
             else:
-                effect = mde_means(n1, sd, n2, power=wanted, **common)
+                effect = mde_means(n1 / factor, sd, n2 / factor, power=wanted, **common)
             effect = -effect if alternative == "less" else effect
         else:
             wanted = power_at(n1 / factor, effect)

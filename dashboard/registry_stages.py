@@ -1,6 +1,6 @@
-"""The stage bar of one model: Development, Staging, Production, Archived, with the versions that are in each.
+"""The stage bar: Development, Staging, Production, Archived, with the versions of one or of all models in each.
 
-Below the Production version stand the test that promoted it and how it does today, each one click away.
+Below a model's Production version stand the test that promoted it and how it does today, each one click away.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ MAX_VERSIONS = 4  # named in a stage; the rest is counted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageColumn:
-    """The versions of one model in one stage.
+    """The versions in one stage.
 
     Attributes
     ----------
     stage : str
     n_versions : int
-    versions : tuple of (id, version)
-        The latest few.
+    versions : tuple of (id, label)
+        The latest few: by number within one model, by name and number among all.
     """
 
     stage: str
@@ -44,17 +44,19 @@ class StageColumn:
     versions: tuple[tuple[str, str], ...]
 
 
-def build_stages(registry: ModelRegistryManager, name: str, *, limit: int = MAX_VERSIONS) -> tuple[StageColumn, ...]:
-    """Return the four stages of a model in the order in which versions pass them."""
+def build_stages(
+    registry: ModelRegistryManager, name: str | None, *, limit: int = MAX_VERSIONS
+) -> tuple[StageColumn, ...]:
+    """Return the four stages of a model, or of all with None, in the order in which versions pass them."""
     columns = []
     for stage in ORDER:
         found = registry.search(name=name, stage=stage, limit=limit)
-        pairs = zip(found["model_id"], found["version"], strict=True) if len(found) else ()
+        rows = zip(found["model_id"], found["name"], found["version"], strict=True) if len(found) else ()
         columns.append(
             StageColumn(
                 stage=stage,
                 n_versions=int(found.attrs.get("total", len(found))),
-                versions=tuple((str(model_id), str(version)) for model_id, version in pairs),
+                versions=tuple((str(i), str(v) if name is not None else f"{model} {v}") for i, model, v in rows),
             )
         )
     return tuple(columns)
@@ -71,23 +73,23 @@ def health_of(app: ui.App, name: str, version: str) -> str:
     return formats.markdown(report.verdict)
 
 
-def render_stages(app: ui.App, name: str) -> None:
-    """Draw the stage bar of a model."""
-    st.markdown(f"**Stages of {formats.markdown(name)}**")
+def render_stages(app: ui.App, name: str | None) -> None:
+    """Draw the stage bar of a model, or of all with None."""
+    st.markdown("**Stages of all models**" if name is None else f"**Stages of {formats.markdown(name)}**")
     for column, place in zip(build_stages(app.registry, name), st.columns(len(ORDER), gap="small"), strict=True):
         with place, st.container(border=True, height="stretch", gap="xsmall"):
             st.markdown(f"{MARKS[column.stage]} **{column.stage}** · {column.n_versions:,}")
             if not column.versions:
                 ui.note("No version")
             with st.container(horizontal=True, gap="small"):
-                for model_id, version in column.versions:
+                for model_id, label in column.versions:
                     st.button(
-                        formats.markdown(version), key=f"{TAB}.stages.{model_id}", type="tertiary",
+                        formats.markdown(formats.shorten(label, 40)), key=f"{TAB}.stages.{model_id}", type="tertiary",
                         on_click=ui.select, args=("version", [model_id]),
                     )  # fmt: skip
             if column.n_versions > len(column.versions):
                 ui.note(f"and {column.n_versions - len(column.versions):,} older")
-            if column.stage == "Production" and column.versions:
+            if name is not None and column.stage == "Production" and column.versions:
                 _draw_ties(app, name, *column.versions[0])
 
 

@@ -327,9 +327,8 @@ def render(app: ui.App) -> None:
                 ui.kpis(view.kpis)
             if view.missing:
                 ui.note("A selected version no longer exists.")
-            name = model_shown(view, choices)
-            if name is not None:
-                stages.render_stages(app, name)
+            if choices.shown == "Active":
+                stages.render_stages(app, model_shown(view, choices))
             if len(view.versions) == 1:
                 details.render_version(app, view.versions[0])
             elif len(view.versions) > 1:

@@ -26,6 +26,7 @@ _STEP = 0.5  # quadrature nodes are half a standard deviation apart: the rules c
 _WIDEST_STEP = 0.25  # of the logit; its density has poles at a distance of pi from the real axis
 _REACH = 9.0  # standard deviations to either side; beyond lies less than 1e-18
 _TAIL = 40.0  # exp(-40) is 4e-18: how far the exponential tails of the logit reach
+_LEAST_PRIOR = 1e-3  # below it a beta distribution is two points, and its logit wider than can be summed
 _SMOOTH = 30.0  # a distribution function that starts like x^30 starts smoothly enough for the trapezoid rule
 _ENDS = 3.2  # tanh(pi / 2 sinh(3.2)) is 1 to the last digit
 
@@ -72,7 +73,7 @@ def compare_rates(
     x1, n1, x2, n2 : int
         Successes and sizes of baseline and treatment.
     prior : (float, float)
-        Parameters of the beta prior of both rates, positive; (1, 1) is uniform.
+        Parameters of the beta prior of both rates, 0.001 or more; (1, 1) is uniform.
     alpha : float
         One minus the content of the credible interval.
 
@@ -102,8 +103,8 @@ def compare_rates(
     """
     check_alpha(alpha)
     a0, b0 = prior
-    if not (a0 > 0.0 and b0 > 0.0):
-        raise ValueError(f"both parameters of the prior must be positive, got {prior!r}")
+    if not (_LEAST_PRIOR <= a0 < math.inf and _LEAST_PRIOR <= b0 < math.inf):
+        raise ValueError(f"both parameters of the prior must be finite and at least {_LEAST_PRIOR:g}, got {prior!r}")
     for name, hits, n in (("baseline", x1, n1), ("treatment", x2, n2)):
         if not 0 <= hits <= n:
             raise ValueError(f"{name}: successes must lie between 0 and n = {n}, got {hits}")

@@ -382,7 +382,7 @@ class CupedAdjustment:
     Attributes
     ----------
     theta : float
-        Regression slope of outcome on covariate, pooled within variants' data.
+        Regression slope of outcome on covariate, over the subjects of all variants together.
     arms : list of MeanStatistics
         Adjusted statistics, in the order given.
     variance_reduction : list of float or None

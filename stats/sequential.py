@@ -542,6 +542,23 @@ def beta_spending_design(
     t = _checked_fractions(fractions)
     if t[-1] != 1.0:
         raise ValueError(f"the last fraction must be 1, got {t[-1]!r}")
+    upper, lower, drift = _beta_spending_bounds(
+        tuple(t), alpha, beta, spending, parameter, beta_spending, beta_parameter
+    )
+    fixed = float(special.ndtri(1.0 - alpha) + special.ndtri(1.0 - beta))
+    return BetaSpendingDesign(upper=list(upper), lower=list(lower), drift=drift, inflation=(drift / fixed) ** 2)
+
+
+@lru_cache(maxsize=256)
+def _beta_spending_bounds(
+    t: tuple[float, ...],
+    alpha: float,
+    beta: float,
+    spending: str,
+    parameter: float | None,
+    beta_spending: str,
+    beta_parameter: float | None,
+) -> tuple[tuple[float, ...], tuple[float, ...], float]:
     upper = boundaries(t, alpha, spending, parameter, symmetric=False)
 
     def lower_bounds(drift: float) -> list[float]:
@@ -560,8 +577,7 @@ def beta_spending_design(
     drift = _root(lambda value: lower_bounds(value)[-1] - upper[-1], 0.5, 15.0)
     lower = lower_bounds(drift)
     lower[-1] = upper[-1]
-    fixed = float(special.ndtri(1.0 - alpha) + special.ndtri(1.0 - beta))
-    return BetaSpendingDesign(upper=upper, lower=lower, drift=drift, inflation=(drift / fixed) ** 2)
+    return tuple(upper), tuple(lower), drift
 
 
 def sequential_p_value(

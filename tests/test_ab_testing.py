@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -35,8 +34,6 @@ from db import (
     StateError,
 )
 from tests.ab_support import BASE, BETTER, counts, design, record
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture

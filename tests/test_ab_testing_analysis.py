@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,8 +19,6 @@ from ab_testing import (
 from db import ABSubjectRow, NotFoundError
 from stats.proportions import newcombe_interval
 from tests.ab_support import BASE, BETTER, design, record
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ab_testing import (
     ABTestingFramework,
 )
-from db import ABSubjectRow
+from db import ABSubjectRow, Database, NotFoundError, StateError
 from tests.ab_support import counts, design
 
 ROOT = Path(__file__).parents[1]
@@ -180,3 +180,19 @@ def test_both_ways_of_recording_give_the_same_analysis(ab):
     first, second = ab.analyze_experiment(one), ab.analyze_experiment(many)
     assert first.n_subjects == second.n_subjects
     assert first.p_value == pytest.approx(second.p_value, rel=1e-12)
+
+
+def test_a_change_by_another_connection_is_seen_by_the_next_event(sqlite_url):
+    here, there = ABTestingFramework(Database(sqlite_url)), ABTestingFramework(Database(sqlite_url))
+    exp_id = here.create_experiment(design())
+    for number in range(3):
+        assert here.record_event(exp_id, f"u{number}", 1.0)
+        there.pause(exp_id)
+        with pytest.raises(StateError, match="paused"):
+            here.record_event(exp_id, f"v{number}", 1.0)
+        there.resume(exp_id)
+    there.delete_experiment(exp_id, allow_running=True)
+    with pytest.raises(NotFoundError):
+        here.record_event(exp_id, "w", 1.0)
+    here.database.close()
+    there.database.close()

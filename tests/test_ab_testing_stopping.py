@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +17,6 @@ from ab_testing import (
 from stats.always_valid import msprt_likelihood_ratio
 from stats.sequential import beta_spending_design
 from tests.ab_support import design, feed
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy.orm import Session
-
 from tracking_parts.queries import key_numbers, require_run, to_times
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sqlalchemy.orm import Session
 
 # NaN is stored as NULL, which no array of floats takes: it comes as a flag of its own.
 _COLUMNS = "step, at, coalesce(value, 0.0), value IS NULL"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from db import (
     DuplicateError,
@@ -33,6 +32,7 @@ from values import shorten
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sqlalchemy.orm import Session
 
 CHUNK = 5_000  # ids in one IN list; SQLite admits 32,766 bound values
 SMALL_EXPERIMENT = 5_000  # runs: up to here a sorted search reads the experiment, above it the metric's index

@@ -5,16 +5,18 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from db import MetricSummaryRow, RunKeyRow, RunParamRow, RunRow, RunTagRow
 from tracking_parts.conditions import Condition
 from tracking_parts.filters import STATISTICS, All, Comparison, Field, Node, Not, quote_key
 from tracking_parts.queries import key_numbers, where
 from values import shorten
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 __all__ = ["UnknownKeyWarning", "find_unknown_keys", "warn_of_unknown_keys"]
 

@@ -133,6 +133,16 @@ def test_the_design_shows_the_power_of_its_plan_or_says_why_not(app_test, testin
     assert "No power curve" in texts(test)
 
 
+def test_the_design_lists_its_phases_and_guardrails_in_words(app_test, testing):
+    exp_id = run_test(testing, guardrails=[Metric(name="errors", margin=0.02)])
+    testing.start_phase(exp_id, traffic_split=0.7, reason="ramp up")
+    test = visit(app_test, test=exp_id, **{"ab_testing.section": "Design"})
+    assert "errors (continuous, at most 0.02" in texts(test)
+    frame = next(table.value for table in test.dataframe if "Reason" in table.value)
+    assert frame["Split"].tolist() == ["baseline 50 %, treatment 50 %", "baseline 30 %, treatment 70 %"]
+    assert frame["Reason"].tolist() == ["", "ramp up"]
+
+
 def test_the_looks_are_those_of_the_chosen_treatment(app_test, testing):
     exp_id = run_test(testing, n=900, treatments={"small": 0.3, "large": 0.3})
     test = visit(app_test, test=exp_id, **{"ab_testing.section": "Over time"})

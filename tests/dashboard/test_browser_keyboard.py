@@ -19,7 +19,7 @@ FOCUS = """() => {
     const labelled = (e.labels && e.labels[0] && e.labels[0].innerText) || '';
     const group = e.closest('[role=radiogroup], [role=group]');
     const copy = e.cloneNode(true);
-    copy.querySelectorAll('[data-testid=stIconMaterial]').forEach(icon => icon.remove());
+    copy.querySelectorAll('[data-testid*=Icon]').forEach(icon => icon.remove());
     const text = e.getAttribute('aria-label') || labelled || copy.textContent || '';
     return {text: text.trim(), role: e.getAttribute('role') || e.tagName.toLowerCase(),
             group: group ? (group.getAttribute('aria-label') || '') : '',
@@ -86,7 +86,7 @@ class Keyboard:
 def test_a_test_is_created_filled_concluded_and_its_winner_promoted_by_keys(open_app, seed, store, tmp_path):
     testing = ABTestingFramework(store)
     keyboard = Keyboard(open_app(tab="A/B testing"))
-    keyboard.press("^Create a test").see("Smallest effect that matters")
+    keyboard.press("Create a test$").see("Smallest effect that matters")
     keyboard.fill("^Name$", "by keys")
     keyboard.choose("Treatment$", "churn 1.2.0").fill("^Metric$", "clicked")
     keyboard.choose("Kind of metric", "binary")
@@ -106,7 +106,7 @@ def test_a_test_is_created_filled_concluded_and_its_winner_promoted_by_keys(open
 
 def test_a_test_is_sized_by_keys(open_app):
     keyboard = Keyboard(open_app(tab="A/B testing"))
-    keyboard.press("^Size a test").see("3,841")
+    keyboard.press("Size a test$").see("3,841")
     keyboard.fill("^Effect to find", "0.03")
     keyboard.keys.press("Enter")
     keyboard.see("1,774")  # power.prop.test(p1 = .1, p2 = .13, power = .8): n = 1773.9

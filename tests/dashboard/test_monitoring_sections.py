@@ -78,6 +78,15 @@ def test_segments_are_drawn_beside_the_whole_traffic(app_test, monitoring):
     assert [trace["name"] for trace in specs(test)[0]["data"]] == ["all traffic", "country=CH", "country=DE"]
 
 
+def test_another_version_of_the_model_is_watched(app_test, monitoring):
+    feed(monitoring)
+    feed(monitoring, version="2.0.0", days=12)
+    test = section(app_test, "Performance")
+    healthy(test.selectbox(key="monitoring.version").set_value("2.0.0").run())
+    assert address(test, "watch") == "churn:2.0.0"
+    assert "churn 2.0.0" in texts(test)
+
+
 def test_every_baseline_is_listed_and_the_one_that_holds_is_marked(app_test, monitoring):
     feed(monitoring)
     for end in (15, 20):

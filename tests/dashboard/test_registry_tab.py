@@ -99,6 +99,8 @@ def test_the_stages_list_the_latest_few_versions_and_count_the_rest(seed):
     ]  # fmt: skip
     assert [version for _, version in columns[0].versions] == ["1.8.0", "1.7.0", "1.6.0"]
     assert columns[2].versions == ((seed.versions[1], "1.1.0"),)
+    seed.registry.register_model({"w": 1}, "fraud", "1.0.0", stage="Staging")
+    assert [label for _, label in build_stages(seed.registry, None)[1].versions] == ["fraud 1.0.0"]
 
 
 def test_what_a_model_gives_back_is_said_in_words():

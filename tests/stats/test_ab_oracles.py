@@ -205,6 +205,14 @@ def test_the_interval_of_two_uniform_posteriors_is_known():
     assert found.ci_lower == pytest.approx(-found.ci_upper, abs=1e-11)
 
 
+def test_a_prior_of_next_to_nothing_is_refused():
+    for prior in ((0.0, 1.0), (1.0, 1e-9), (math.nan, 1.0), (1.0, math.inf)):
+        with pytest.raises(ValueError, match=r"at least 0\.001"):
+            bayes.compare_rates(1, 2, 1, 2, prior=prior)
+    found = bayes.compare_rates(0, 10, 1, 10, prior=(1e-3, 1e-3))
+    assert found.chance_to_beat == pytest.approx(1.0, abs=1e-3)  # nothing was seen, and nothing believed before
+
+
 def test_a_billion_subjects_have_a_normal_posterior():
     found = bayes.compare_rates(10**6, 10**9, 10**6 + 3000, 10**9)
     normal = bayes.compare_normal(3e-6, math.sqrt(2.001e6) / 1e9)
