@@ -40,6 +40,8 @@ from db import (
     StageEventRow,
     StateError,
 )
+from errors import ModelDeskError
+from tracking_parts.mlflow_source import read_registered_versions
 
 if TYPE_CHECKING:
     from ab_testing import ABTestingFramework
@@ -48,10 +50,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Link",
+    "VersionsImport",
     "create_test_between_versions",
     "deleted_version_ids",
     "has_example_data",
     "import_mlflow_store",
+    "import_mlflow_versions",
     "links_of_run",
     "links_of_test",
     "links_of_version",
@@ -203,6 +207,98 @@ def import_mlflow_store(tracking: ExperimentTracking, source: str) -> ImportRepo
         return tracking.import_mlflow(source)
     except FileNotFoundError as error:
         raise NotFoundError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionsImport:
+    """What `import_mlflow_versions` did.
+
+    Attributes
+    ----------
+    model_ids
+        Our id by MLflow's name and version, of every version that is now stored, new or not.
+    n_found, n_new, n_known
+        `n_known` were here from an earlier import and were left as they are.
+    problems
+        One sentence for each version that was not imported, and why.
+    """
+
+    model_ids: dict[tuple[str, int], str]
+    n_found: int
+    n_new: int
+    n_known: int
+    problems: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-safe values."""
+        return {
+            "model_ids": {f"{name} {version}": model_id for (name, version), model_id in self.model_ids.items()},
+            "n_found": self.n_found,
+            "n_new": self.n_new,
+            "n_known": self.n_known,
+            "problems": list(self.problems),
+        }
+
+
+_MLFLOW_STAGES = {"Staging": "Staging", "Production": "Production", "Archived": "Archived"}  # "None" is Development
+
+
+def import_mlflow_versions(
+    registry: ModelRegistryManager, source: str, runs: ImportReport | None = None, *, actor: str | None = None
+) -> VersionsImport:
+    """Bring the registered versions of an MLflow SQLite store over, each once, as files: none of them is opened.
+
+    Parameters
+    ----------
+    registry : ModelRegistryManager
+    source : str
+        As for `ExperimentTracking.import_mlflow`.
+    runs : ImportReport or None
+        What importing the runs of the same store gave: each version then names the run that made it.
+    actor : str or None
+
+    Notes
+    -----
+    MLflow's version 3 becomes 3.0.0, and its stages keep their names ("None" becomes Development). Of several versions
+    in Production the latest stays there, as only one may.
+    """
+    found = read_registered_versions(source)
+    known_runs = {} if runs is None else runs.run_ids
+    model_ids: dict[tuple[str, int], str] = {}
+    problems: list[str] = []
+    n_new = n_known = 0
+    for item in found:
+        said = f"version {item.version} of {item.name!r}"
+        name = item.name.replace("/", "-").replace("\\", "-").replace(":", "-")
+        version = f"{item.version}.0.0"
+        if item.folder is None:
+            problems.append(f"{said} was left out: its files are not below the store")
+            continue
+        try:
+            known = registry.get_version(name, version)
+        except NotFoundError:
+            known = None
+        if known is not None and known.tags.get("mlflow_version") == str(item.version):
+            model_ids[item.name, item.version] = known.model_id
+            n_known += 1
+            continue
+        try:
+            model_ids[item.name, item.version] = registry.register_file(
+                item.folder,
+                name,
+                version,
+                stage=_MLFLOW_STAGES.get(item.stage, "Development"),
+                description=item.description or "",
+                tags={"mlflow_version": str(item.version)},
+                run_id=known_runs.get(item.run_id or ""),
+                actor=actor,
+            )
+            n_new += 1
+        except (ModelDeskError, ValueError) as error:
+            problems.append(f"{said} was left out: {error}")
+    return VersionsImport(
+        model_ids=model_ids, n_found=len(found), n_new=n_new, n_known=n_known, problems=tuple(problems)
+    )
 
 
 # -- versions and tests ------------------------------------------------------------------------------

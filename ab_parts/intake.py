@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -194,10 +193,6 @@ def merge_events(
     instants: Sequence[int],
 ) -> dict[int, dict[str, tuple[int, float, float, float, int, int]]]:
     """Combine the events of a batch: metric -> subject -> (n, total, denominator, value, first_at, last_at)."""
-    kinds = set(metrics)
-    if len(kinds) == 1 and len(set(subjects)) == len(subjects):  # nothing to combine
-        rows = zip(repeat(1), numbers, below, numbers, instants, instants)
-        return {kinds.pop(): dict(zip(subjects, rows, strict=True))}
     merged: dict[int, dict[str, tuple[int, float, float, float, int, int]]] = {}
     for metric, subject, number, under, at in zip(metrics, subjects, numbers, below, instants, strict=True):
         by_subject = merged.setdefault(metric, {})

@@ -64,6 +64,7 @@ TRAINING_ROWS, VALIDATION_ROWS = 400, 250  # of 1,797; the rest is what people s
 STEPS = 15  # passes of a network over its data; fifteenths of the data for naive Bayes
 SCANS_A_DAY = 160
 GOOD_DAYS, SHIFTED_DAYS = 35, 4
+UNCHECKED_DAYS = 2  # what was read on the last days nobody has checked yet
 TEST_DAYS = 14
 FEATURES = ("ink", "left_ink", "top_ink", "width", "contrast", "darkest_quarter")
 QUARTERS = ("top left", "top right", "bottom left", "bottom right")
@@ -400,6 +401,10 @@ def watch_in_production(
         Days of the last week on which accuracy left its control limits.
     drifted : list of str
         Features whose distribution changed in the last days.
+
+    Notes
+    -----
+    People check what was read some days later: the predictions of the last `UNCHECKED_DAYS` have no labels yet.
     """
     draw = np.random.default_rng(SEED)
     monitoring.set_reference(MODEL, version, describe_scans(held_out))
@@ -410,6 +415,17 @@ def watch_in_production(
             batch = batch.slipped()
         at = began + timedelta(days=day)
         monitoring.log_features(MODEL, version, describe_scans(batch), at=at)
+        chances = model.predict_proba(batch.pixels)
+        checked = day < GOOD_DAYS + SHIFTED_DAYS - UNCHECKED_DAYS
+        monitoring.log_predictions(
+            MODEL,
+            version,
+            model.classes_[chances.argmax(axis=1)],
+            probabilities=chances.max(axis=1),
+            labels=batch.digits if checked else None,
+            prediction_ids=[f"{at:%Y-%m-%d}-{number}" for number in range(len(batch))],
+            at=at,
+        )
         rows.append(
             {
                 "name": MODEL,
@@ -426,8 +442,12 @@ def watch_in_production(
     end = began + timedelta(days=GOOD_DAYS + SHIFTED_DAYS)
     found = monitoring.detect_feature_drift(MODEL, version, start=began + timedelta(days=GOOD_DAYS), end=end)
     drifted = [name for name, feature in found.features.items() if feature.drifted]
+    monitoring.add_alert_rule(MODEL, version, "control_chart", "accuracy", severity="critical")
+    monitoring.add_alert_rule(MODEL, version, "feature_drift")
+    alerts = monitoring.evaluate_alerts(MODEL, version, now=end)
     say(f"{len(rows)} days were watched; accuracy raised an alarm on {len(alarms)} of the last 7: {', '.join(alarms)}")
     say(f"{len(drifted)} of {len(FEATURES)} features drifted: {', '.join(drifted) or 'none'}")
+    say(f"{len(alerts)} alerts are open: {'; '.join(alert.message for alert in alerts)}")
     return alarms, drifted
 
 

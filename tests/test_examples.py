@@ -62,6 +62,12 @@ def test_every_chapter_of_the_story_is_on_record(database: Database) -> None:
     assert monitoring.detect_performance_drift(story.MODEL, told.production, "accuracy", lookback_days=7).drift_detected
     assert len(told.alarms) >= 3, "most of the days with shifted scans raise an alarm"
     assert {"left_ink", "ink"} <= set(told.drifted), "what the slip changed is found"
+    alerts = monitoring.list_alerts(story.MODEL, told.production)
+    assert {"accuracy", "left_ink"} <= {alert.subject for alert in alerts if alert.status == "open"}
+
+    performance = monitoring.prediction_performance(story.MODEL, told.production)
+    assert performance.total.n == (story.GOOD_DAYS + story.SHIFTED_DAYS) * story.SCANS_A_DAY
+    assert performance.total.n_labelled == performance.total.n - story.UNCHECKED_DAYS * story.SCANS_A_DAY
 
 
 def test_what_was_loaded_reads_digits(sqlite_database: Database) -> None:
