@@ -85,7 +85,7 @@ def log_points(folder: Path, n_points: int, *, n_runs: int = 10) -> list[str]:
     for number in range(n_runs):
         run_id = tracking.start_run("long", f"run-{number}", params={"seed": number})
         values = np.exp(-np.linspace(0, 5, n_points // n_runs)) + rng.normal(0, 0.01, n_points // n_runs)
-        tracking.log_metrics(run_id, {"loss": values}, step=range(len(values)))
+        tracking.log_metrics(run_id, {"loss": values}, step=np.arange(len(values)))
         tracking.end_run(run_id)
         ids.append(run_id)
     return ids
