@@ -50,12 +50,15 @@ def log_until_killed(url: str, mode: str, seconds: float) -> tuple[str, int]:
     process = start(LOGGER, url, mode)
     run_id = process.stdout.readline().strip()
     assert run_id, process.stderr.read()
-    process.stdout.readline()  # the first value is acknowledged
+    said = process.stdout.readline()  # the first value is acknowledged
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
-    rest, _ = process.communicate()
-    complete = rest.splitlines() if rest.endswith("\n") else rest.splitlines()[:-1]
-    return run_id, int(complete[-1]) if complete else 0
+    said += process.stdout.read()  # communicate() would pass over the lines that readline() has read ahead
+    process.wait()
+    process.stderr.close()
+    process.stdout.close()
+    complete = said.splitlines() if said.endswith("\n") else said.splitlines()[:-1]
+    return run_id, int(complete[-1])
 
 
 def check_no_point_is_lost(url: str, n_kills: int) -> None:
