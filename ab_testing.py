@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ab_parts.aggregates import assignment_counts, metric_data, segment_data, times_of_events
-from ab_parts.analysis import analyze_data
+from ab_parts.aggregates import LARGEST_CODE, assignment_counts, count_codes, metric_data, segment_data, times_of_events
+from ab_parts.analysis import analyze_data, check_validity
 from ab_parts.assignment import Assigner, Live
 from ab_parts.daily import daily_points, daily_sums
 from ab_parts.design import ExperimentConfig
@@ -41,6 +41,7 @@ from ab_parts.queries import (
     look_columns,
     looks_of,
     phases_of,
+    shares_of,
     to_experiment,
     version_uids,
 )
@@ -50,6 +51,7 @@ from ab_parts.results import (
     DeletedExperiment,
     Experiment,
     ExperimentAnalysis,
+    Exposure,
     Look,
     SimulationResult,
     StoppingDecision,
@@ -86,6 +88,7 @@ __all__ = [
     "Experiment",
     "ExperimentAnalysis",
     "ExperimentConfig",
+    "Exposure",
     "Look",
     "Metric",
     "MetricType",
@@ -529,12 +532,16 @@ class ABTestingFramework(Recording):
             width = (high - low) / n_bins if high > low else 1.0
             if whole:
                 width = float(max(1, math.ceil((high - low + 1) / n_bins)))
-            bucket = sa.func.floor((ABSubjectRow.value - low) / width) if width else sa.literal(0)
-            rows = session.execute(
-                sa.select(ABSubjectRow.variant, bucket, sa.func.count())
-                .where(*where)
-                .group_by(ABSubjectRow.variant, bucket)
-            ).all()
+            n_variants = len(live.config.variants)
+            place: Any = (ABSubjectRow.value - low) / width
+            # A cast rounds on PostgreSQL; on SQLite it cuts off, in half the time of floor().
+            bucket = sa.cast(place, sa.Integer) if self._database.dialect == "sqlite" else sa.func.floor(place)
+            if n_variants * (n_bins + 2) <= LARGEST_CODE:
+                codes = count_codes(session, bucket * n_variants + ABSubjectRow.variant, where)
+                rows = [(code % n_variants, code // n_variants, count) for code, count in codes.items()]
+            else:
+                grouped = sa.select(ABSubjectRow.variant, bucket, sa.func.count()).where(*where)
+                rows = [tuple(row) for row in session.execute(grouped.group_by(ABSubjectRow.variant, bucket))]
         top = math.ceil((high - low) / width) - (0 if whole else 1)
         totals: dict[int, int] = {}
         cells: dict[tuple[int, int], int] = {}
@@ -556,18 +563,42 @@ class ABTestingFramework(Recording):
             columns=columns,
         )
 
+    def check_exposure(self, exp_id: str) -> Exposure:
+        """Return who was assigned to what and whether that may be used; no result is read, so this is no look.
+
+        Parameters
+        ----------
+        exp_id : str
+
+        Returns
+        -------
+        Exposure
+        """
+        with self._database.read() as session:
+            live = self._find_live(session, exp_id)
+            counts, conflicts = assignment_counts(session, live)
+            shares = shares_of(live.config.variants, phases_of(session, live.row_id))
+        srm, problems = check_validity(live.config, counts, shares, conflicts)
+        totals = [
+            sum(by_variant[index] for by_variant in counts.values()) for index in range(len(live.config.variants))
+        ]
+        return Exposure(
+            exp_id=live.uid,
+            n_assigned=dict(zip(live.config.variants, totals, strict=True)),
+            srm_p_value=srm,
+            n_conflicts=conflicts,
+            problems=problems,
+        )
+
     def _analyze(
         self, session: Session, live: Live, *, running: bool, store_look: bool, segment: str | None = None
     ) -> ExperimentAnalysis:
-        phases = {phase.number: phase for phase in phases_of(session, live.row_id)}
         data = [metric_data(session, live, index) for index in range(len(live.config.metrics))]
         counts, conflicts = assignment_counts(session, live)
         segments: dict[str, MetricData] = {}
         if segment is not None:
             segments = segment_data(session, live, segment)
-        shares = {
-            number: [float(phase.shares[name]) for name in live.config.variants] for number, phase in phases.items()
-        }
+        shares = shares_of(live.config.variants, phases_of(session, live.row_id))
         first = last = None
         if min(data[0].n_of(variant) for variant in range(len(live.config.variants))) < live.config.needed_sample_size:
             first, last = times_of_events(session, live)  # for the days left: only where some may be

@@ -113,6 +113,7 @@ _SET_TAG = (
     "ON CONFLICT (run_id, key_id) DO UPDATE SET value = excluded.value"
 )
 _ENDED_AT_SQL = "UPDATE runs SET status = ?, ended_at = ?, error = ? WHERE id = ?"
+_END_OPEN_SQL = _ENDED_AT_SQL + " AND status IN ('running', 'killed')"  # killed: taken for dead, and yet it lives
 
 
 class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
@@ -268,6 +269,8 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
     ) -> Iterator[ActiveRun]:
         """Start a run and end it when the block ends: finished, or failed with the exception that left it.
 
+        A run that the block ended itself, with `end_run` as failed for example, keeps how it ended.
+
         Parameters
         ----------
         experiment, name, params, tags, parent_run_id, note
@@ -305,7 +308,7 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
             self._end(run_id, RunStatus.FAILED, describe_exception(error), sampler)
             raise
         else:
-            self._end(run_id, RunStatus.FINISHED, None, sampler)
+            self._end(run_id, RunStatus.FINISHED, None, sampler, only_open=True)
 
     def end_run(self, run_id: str, status: str = "finished", *, error: str | BaseException | None = None) -> None:
         """End a run. Ending it again changes how it ended.
@@ -789,23 +792,30 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
             for name, value in changes.items():
                 setattr(run, name, value)
 
-    def _end(self, run_id: str, status: RunStatus, error: str | None, sampler: SystemMetrics | None) -> None:
+    def _end(
+        self,
+        run_id: str,
+        status: RunStatus,
+        error: str | None,
+        sampler: SystemMetrics | None,
+        *,
+        only_open: bool = False,
+    ) -> None:
+        """End a run; with `only_open` one that was ended by hand before keeps how it ended."""
         if sampler is not None:
             sampler.stop()
         self.flush()
         with self._driver() as (cursor, _):
             run = self._find_run(cursor, run_id)
-            cursor.execute(self._sql(_ENDED_AT_SQL), (status.value, self._now(), error, run))
+            statement = _END_OPEN_SQL if only_open else _ENDED_AT_SQL
+            cursor.execute(self._sql(statement), (status.value, self._now(), error, run))
         self._keeper.discard(run)
 
     def _end_at_exit(self, run: int, error: str | None) -> None:
         """End a run that nobody ended, unless somebody else did meanwhile."""
         status = RunStatus.FINISHED if error is None else RunStatus.FAILED
         with self._driver() as (cursor, _):
-            cursor.execute(
-                self._sql(_ENDED_AT_SQL + " AND status IN ('running', 'killed')"),
-                (status.value, self._now(), error, run),
-            )
+            cursor.execute(self._sql(_END_OPEN_SQL), (status.value, self._now(), error, run))
 
     def _resume(self, run_id: str) -> None:
         with self._driver() as (cursor, _):

@@ -621,19 +621,20 @@ class ModelMonitoring(AlertVerbs, FeatureVerbs, PredictionVerbs, RemovalVerbs):
         return drift, fresh
 
     def _freeze(self, series_id: int, record: BaselineRecord, drift: PerformanceDrift) -> PerformanceDrift:
-        """Store an automatic baseline, unless somebody stored one meanwhile, and return the result with it."""
+        """Store an automatic baseline and return the result with it; one that somebody stored meanwhile stays."""
         import dataclasses
 
         frozen = dataclasses.replace(record, created_at=to_utc())
         with self._database.write() as session:
-            session.scalar(
+            there = session.scalar(
                 sa.select(PerformanceSeriesRow.id).where(PerformanceSeriesRow.id == series_id).with_for_update()
             )
             taken = session.scalar(
                 sa.select(PerformanceBaselineRow.id).where(PerformanceBaselineRow.series_id == series_id).limit(1)
             )
-            if taken is None:
-                session.add(_baseline_row(series_id, frozen))
+            if there is None or taken is not None:  # deleted, or another baseline holds: this one was not stored
+                return drift
+            session.add(_baseline_row(series_id, frozen))
         return dataclasses.replace(drift, baseline=frozen)
 
     # -- private: alerts -----------------------------------------------------------------------------

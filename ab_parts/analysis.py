@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ab_parts.comparisons import adjust_family, compare_main, compare_others
+from ab_parts.comparisons import adjust_family, compare_main, compare_others, open_reason
 from ab_parts.design import ExperimentConfig
 from ab_parts.results import ExperimentAnalysis, Look, VariantComparison
 from ab_parts.stopping import Judgement, apply_stopping, days_left_of, is_planned_end, stopping_decision
@@ -26,7 +26,7 @@ from stats.decision import TWYMAN_LIFT, Evidence, decide, format_number
 from stats.multiplicity import adjust
 from stats.srm import SRM_ALPHA, srm_p_value
 
-__all__ = ["analyze_data"]
+__all__ = ["analyze_data", "check_validity"]
 
 
 def analyze_data(
@@ -44,6 +44,7 @@ def analyze_data(
     last_at: datetime | None = None,
     segment: str | None = None,
     segments: Mapping[str, MetricData] | None = None,
+    bayesian: bool = True,
 ) -> tuple[ExperimentAnalysis, list[Look]]:
     """Compare every treatment in every metric, apply the stopping rule, and decide.
 
@@ -62,6 +63,8 @@ def analyze_data(
         Whether more data may come.
     first_at, last_at : datetime or None
         Of the main metric's events; for the observed rate.
+    bayesian : bool
+        False leaves out the posterior of the main metric, which no verdict depends on and most of the time goes into.
 
     Returns
     -------
@@ -74,7 +77,7 @@ def analyze_data(
     # A metric of the design that nobody handed over has no data: a guardrail of that kind is open, not safe.
     data = [*data, *(MetricData(metric, len(config.variants)) for metric in config.metrics[len(data) :])]
     main = data[0]
-    comparisons = [compare_main(config, main, index) for index in treatments]
+    comparisons = [compare_main(config, main, index, bayesian=bayesian) for index in treatments]
     others = compare_others(config, data)
     adjusted = adjust([comparison.p_value for comparison in comparisons], config.correction)
     comparisons = [
@@ -83,7 +86,7 @@ def analyze_data(
     ]
     n_subjects = [main.n_of(index) for index in range(len(config.variants))]
     n_assigned = [sum(counts[index] for counts in assigned.values()) for index in range(len(config.variants))]
-    srm, blocked = _check_validity(config, assigned, shares, conflicts)
+    srm, blocked = check_validity(config, assigned, shares, conflicts)
     judged = [apply_stopping(config, comparison, looks, running) for comparison in comparisons]
     best = _leading(config, judged)
     comparison, judgement = judged[best]
@@ -92,7 +95,8 @@ def analyze_data(
     warnings = _warnings(config, main, comparison, looks, n_assigned, n_subjects, judgement)
     failed = [item.metric for item in others if item.role == "guardrail" and item.guardrail_status == "worse"
               and item.variant == comparison.variant]  # fmt: skip
-    still_open = [item.metric for item in others if item.role == "guardrail" and item.guardrail_status == "open"
+    still_open = [_with_reason(config, item) for item in others if item.role == "guardrail"
+                  and item.guardrail_status == "open"
                   and item.variant == comparison.variant]  # fmt: skip
     about_means = comparison.probability_of_superiority is None
     # A treatment with the higher mean whose subjects are mostly lower is neither better nor worse: read both tests.
@@ -116,7 +120,7 @@ def analyze_data(
         futile=judgement.futile and not judgement.too_few,
         success_chance=judgement.success_chance,
         direction=config.direction,
-        confidence=1.0 - alpha,
+        confidence=judgement.confidence,
         mde=config.minimum_detectable_effect,
         unit=config.unit,
         guardrails_failed=failed,
@@ -196,7 +200,7 @@ def _estimates(config: ExperimentConfig, comparisons: Sequence[VariantComparison
     return {name: result.get(name) for name in config.variants}
 
 
-def _check_validity(
+def check_validity(
     config: ExperimentConfig,
     assigned: Mapping[int, Sequence[int]],
     shares: Mapping[int, Sequence[float] | None],
@@ -225,6 +229,10 @@ def _check_validity(
         subjects = "subject has" if conflicts == 1 else "subjects have"
         blocked.append(f"{conflicts:,} {subjects} events of more than one variant")
     return (min(1.0, min(p_values) * len(p_values)) if p_values else None), blocked
+
+
+def _with_reason(config: ExperimentConfig, found: VariantComparison) -> str:
+    return f"{found.metric} ({open_reason(config.metrics[config.metric_index(found.metric)], found)})"
 
 
 def _leading(config: ExperimentConfig, judged: Sequence[tuple[VariantComparison, Judgement]]) -> int:

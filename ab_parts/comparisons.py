@@ -8,26 +8,39 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ab_parts.design import ExperimentConfig
-from ab_parts.metrics import MetricType
+from ab_parts.metrics import Metric, MetricType
 from ab_parts.results import VariantComparison
 from ab_parts.summaries import FEW_PER_SIDE, MetricData
 from stats import bayes
 from stats.comparison import Comparison, stratified_effect
+from stats.decision import format_number
 from stats.means import estimate_test
 from stats.multiplicity import adjust
 from stats.score_margin import MarginTest, non_inferiority_rates
 
-__all__ = ["adjust_family", "compare_main", "compare_others"]
+__all__ = ["adjust_family", "compare_main", "compare_others", "open_reason"]
 
 
-def compare_main(config: ExperimentConfig, data: MetricData, variant: int) -> VariantComparison:
+OPEN_NOTE = "not shown to be safe: "
+
+
+def compare_main(
+    config: ExperimentConfig, data: MetricData, variant: int, *, bayesian: bool = True
+) -> VariantComparison:
     """Compare a treatment with the baseline in the main metric."""
     comparison, reduction = data.compare(variant, config.significance_level, config.alternative)
-    return _to_variant(config, data, comparison, variant, "main", reduction)
+    return _to_variant(config, data, comparison, variant, "main", reduction, bayesian=bayesian)
 
 
 def _to_variant(
-    config: ExperimentConfig, data: MetricData, found: Comparison, variant: int, role: str, reduction: float | None
+    config: ExperimentConfig,
+    data: MetricData,
+    found: Comparison,
+    variant: int,
+    role: str,
+    reduction: float | None,
+    *,
+    bayesian: bool = True,
 ) -> VariantComparison:
     """Join the frequentist comparison, the Bayesian one beside it, and notes."""
     found = _without_infinities(found)
@@ -37,7 +50,9 @@ def _to_variant(
     if len(data.phases) > 1:
         notes.append(f"compared within {len(data.phases)} phases and averaged")
     posterior = None
-    if metric.metric_type is MetricType.BINARY and len(data.phases) == 1 and found.n_baseline and found.n_treatment:
+    if not bayesian:
+        pass
+    elif metric.metric_type is MetricType.BINARY and len(data.phases) == 1 and found.n_baseline and found.n_treatment:
         phase = data.phases[0]
         (x1, n1), (x2, n2) = data.rates.get((phase, 0), (0, 0)), data.rates.get((phase, variant), (0, 0))
         posterior = bayes.compare_rates(x1, n1, x2, n2, alpha=config.significance_level)
@@ -170,6 +185,8 @@ def _guard(config: ExperimentConfig, data: MetricData, variant: int) -> VariantC
         status = "safe"
     else:
         status = "worse" if worse and significant else "open"
+    if status == "open":
+        result = replace(result, notes=[*result.notes, f"{OPEN_NOTE}{open_reason(metric, result)}"])
     return replace(
         result,
         p_adjusted=found.p_value,
@@ -177,6 +194,21 @@ def _guard(config: ExperimentConfig, data: MetricData, variant: int) -> VariantC
         guardrail_status=status,
         p_non_inferiority=p_margin,
     )
+
+
+def open_reason(metric: Metric, found: VariantComparison) -> str:
+    """Return why a guardrail is not shown to be safe."""
+    if found.effect is None or metric.margin is None:
+        return f"not compared, {found.reason or 'no data'}"
+    unit = "%" if metric.metric_type is MetricType.BINARY else ""
+    margin = f"its margin is {format_number(metric.margin, unit)}"
+    counts = f"{found.n_baseline:,} and {found.n_treatment:,} subjects"
+    bound = found.ci_lower if metric.direction == "higher" else found.ci_upper
+    worst = None if bound is None else abs(bound)
+    if worst is None or worst < metric.margin:  # the test of the margin may be another one than that of the interval
+        return f"{counts} are too few to show it, {margin}"
+    change = "lower" if metric.direction == "higher" else "higher"
+    return f"{counts} leave open that it is {format_number(worst, unit)} {change}, {margin}"
 
 
 def _score_bound(data: MetricData, variant: int, alpha: float) -> MarginTest | None:

@@ -24,6 +24,7 @@ __all__ = [
     "look_columns",
     "looks_of",
     "phases_of",
+    "shares_of",
     "to_experiment",
     "version_uids",
 ]
@@ -79,6 +80,11 @@ def phases_of(session: Session, row_id: int) -> list[ABPhaseRow]:
     """Return the phases of a test, oldest first."""
     query = sa.select(ABPhaseRow).where(ABPhaseRow.experiment_id == row_id).order_by(ABPhaseRow.number)
     return list(session.scalars(query))
+
+
+def shares_of(variants: Sequence[str], phases: Sequence[ABPhaseRow]) -> dict[int, list[float]]:
+    """Return the planned shares of the variants in every phase."""
+    return {phase.number: [float(phase.shares[name]) for name in variants] for phase in phases}
 
 
 def version_uids(session: Session, rows: Sequence[ABExperimentRow]) -> dict[int, str]:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from itertools import repeat
+from itertools import islice, repeat
+from operator import gt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,12 @@ _READ_LIVE = (
     "SELECT e.id, e.uid, e.status, e.salt, e.phase, e.namespace, e.namespace_start, e.namespace_share, "
     "p.shares, p.coverage FROM ab_experiments e "
     "JOIN ab_phases p ON p.experiment_id = e.id AND p.number = e.phase WHERE "
+)
+_READ_LIVE_AND_ASSIGNMENT = (
+    "SELECT e.id, e.uid, e.status, e.salt, e.phase, e.namespace, e.namespace_start, e.namespace_share, "
+    "p.shares, p.coverage, a.variant FROM ab_experiments e "
+    "JOIN ab_phases p ON p.experiment_id = e.id AND p.number = e.phase "
+    "LEFT JOIN ab_assignments a ON a.experiment_id = e.id AND a.subject = ? WHERE e.uid = ?"
 )
 _INSERT_ASSIGNMENT = (
     "INSERT INTO ab_assignments (experiment_id, subject, variant, phase, assigned_at, conflicts) "
@@ -108,15 +115,10 @@ class Recording:
         """
         subject = to_subject(user_id)
         _check_override(variant, store)
-        with self._database.read() as session:
-            cursor = session.connection().connection.cursor()
-            live = self._fetch_live(cursor, check_text(exp_id, "exp_id", 255)) or self._find_live(session, exp_id)
-            cursor.execute(self._database.sql(_READ_ASSIGNMENT), (live.row_id, subject))
-            stored = cursor.fetchone()
-            cursor.close()
+        live, stored = self._live_and_assignment(exp_id, subject)
         claimed = None if variant is None else live.config.variant_index(variant)
-        if stored is not None and claimed in (None, stored[0]):
-            return str(live.config.variants[stored[0]])
+        if stored is not None and claimed in (None, stored):
+            return live.config.variants[stored]
         if not store:
             found = live.variant_of(subject)
             return None if found < 0 else live.config.variants[found]
@@ -386,9 +388,10 @@ class Recording:
         row, now = live.row_id, live.phase
         if len(set(metrics)) == 1 and len(set(subjects)) == len(subjects):
             # One event each: nothing to combine, and columns spare the collector a hundred thousand rows to watch.
-            order = sorted(range(len(subjects)), key=subjects.__getitem__)
-            names = [subjects[place] for place in order]
-            values, unders, ats = ([column[place] for place in order] for column in (numbers, below, instants))
+            names, values, unders, ats = subjects, numbers, below, instants
+            if any(map(gt, subjects, islice(subjects, 1, None))):  # in key order, as the assignments
+                order = sorted(range(len(subjects)), key=subjects.__getitem__)
+                names, values, unders, ats = ([column[place] for place in order] for column in columns[1:5])
             of_phase = repeat(now) if phases is None else map(phases.__getitem__, names)
             variants = map(variant_of.__getitem__, names)
             upsert = _upsert_subject(self._database.dialect, live.config.metrics[metrics[0]].aggregation)
@@ -540,6 +543,26 @@ class Recording:
             phase.shares,
             phase.coverage,
         )
+
+    def _live_and_assignment(self, exp_id: str, subject: str) -> tuple[Live, int | None]:
+        """Return the experiment as it is now, and the stored variant of a subject, by one query.
+
+        What was made of the row is used again while the row is the same: a new phase or a pause, by whichever process,
+        is seen at once.
+        """
+        found = self._database.look_up(_READ_LIVE_AND_ASSIGNMENT, (subject, exp_id)) if type(exp_id) is str else []
+        if found:
+            *columns, stored = found[0]
+            known = self._lives.get(exp_id)
+            if known is not None and known[0] == tuple(columns):
+                return known[1], stored
+        with self._database.read() as session:
+            cursor = session.connection().connection.cursor()
+            live = self._fetch_live(cursor, check_text(exp_id, "exp_id", 255)) or self._find_live(session, exp_id)
+            cursor.execute(self._database.sql(_READ_ASSIGNMENT), (live.row_id, subject))
+            row = cursor.fetchone()
+            cursor.close()
+        return live, None if row is None else int(row[0])
 
     def _make_live(self, columns: tuple[Any, ...], config: Any, shares: Mapping[str, float], coverage: float) -> Live:
         row_id, uid, status, salt, phase, namespace, start, share = columns

@@ -20,6 +20,7 @@ __all__ = [
     "DeletedExperiment",
     "Experiment",
     "ExperimentAnalysis",
+    "Exposure",
     "Look",
     "SegmentResult",
     "SimulationResult",
@@ -402,6 +403,30 @@ def _html_cells(comparison: VariantComparison) -> str:
         comparison.method,
     ]
     return "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure(Record):
+    """Who was assigned to what, without a result: see `ABTestingFramework.check_exposure`.
+
+    Attributes
+    ----------
+    exp_id : str
+    n_assigned : dict
+        Subjects by variant, over all phases.
+    srm_p_value : float or None
+        Of the planned split; None where it cannot be tested.
+    n_conflicts : int
+        Subjects with events of a second variant.
+    problems : list of str
+        Why results may not be used: empty when they may.
+    """
+
+    exp_id: str
+    n_assigned: dict[str, int]
+    srm_p_value: float | None
+    n_conflicts: int
+    problems: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

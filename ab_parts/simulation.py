@@ -80,8 +80,9 @@ def simulate(
             data = data_from_values(plan, [arm[:edge] for arm in arms])
             last = number == n_looks - 1
             analysis, new = analyze_data(
-                plan, [data], assigned={1: [edge, edge]}, shares={1: None}, looks=looks, running=not last
-            )
+                plan, [data], assigned={1: [edge, edge]}, shares={1: None}, looks=looks, running=not last,
+                bayesian=False,
+            )  # fmt: skip
             looks += new
             code = analysis.stopping.decision
             if code in ("stop_success", "stop_harm") or (stop_for_futility and code == "stop_futile"):

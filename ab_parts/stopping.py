@@ -39,6 +39,7 @@ class Judgement:
     p_value: float | None = None
     ci_lower: float | None = None
     ci_upper: float | None = None
+    confidence: float = 0.95  # of ci_lower and ci_upper
     sequential_lower: float | None = None
     sequential_upper: float | None = None
     sequential_p: float | None = None
@@ -82,6 +83,7 @@ def apply_stopping(
         p_value=found.p_value,
         ci_lower=found.ci_lower,
         ci_upper=found.ci_upper,
+        confidence=1.0 - config.significance_level,
     )  # fmt: skip
     if found.p_value is None or found.effect is None or found.z is None:
         return found, result
@@ -99,7 +101,7 @@ def apply_stopping(
         p = min(z_sequence.p_value, earlier)
         result.p_value = result.sequential_p = min(1.0, p * comparisons)
         result.sequential_lower, result.sequential_upper = sequence.ci_lower, sequence.ci_upper
-        result.ci_lower, result.ci_upper = sequence.ci_lower, sequence.ci_upper
+        result.ci_lower, result.ci_upper, result.confidence = sequence.ci_lower, sequence.ci_upper, 1.0 - alpha
         wanted = config.alternative == "two-sided" or (found.z > 0) == (config.alternative == "greater")
         result.significant = p <= alpha and wanted
         if result.significant:
@@ -158,7 +160,7 @@ def _judge_futility(
     result.success_chance = futility_power(
         found.z,
         min(fraction, 1.0),
-        alpha=config.significance_level,
+        alpha=config.significance_level / (len(config.variants) - 1),  # what it was sized for, and is judged by
         power=config.power,
         alternative=config.alternative,
         direction=config.direction,
@@ -252,6 +254,7 @@ def _judge_group_sequential(
     if not (result.finished and len(fractions) == 1):
         # The repeated interval belongs to the boundary; after a single, final look the usual one is exact.
         result.ci_lower, result.ci_upper = result.sequential_lower, result.sequential_upper
+        result.confidence = 1.0 - alpha
     result.decided_at = done
     if new:
         if result.significant:

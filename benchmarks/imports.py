@@ -6,6 +6,7 @@ The floor of a module is an interpreter that imports what the module imports fro
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,10 +37,11 @@ for name, module in list(sys.modules.items()):
 
 
 def importer(code: str) -> Callable[[], None]:
-    """Return a function that runs `code` in a fresh interpreter."""
+    """Return a function that runs `code` in a fresh interpreter, with compiled modules, as any second one has them."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
     def run() -> None:
-        subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
+        subprocess.run([sys.executable, "-c", code], check=True, cwd="/", env=environment)
 
     return run
 

@@ -90,7 +90,7 @@ def plot_forest(analysis: ExperimentAnalysis, *, relative: bool = True) -> go.Fi
     title = f"{shorten_label(analysis.name)}: effect of each treatment"
     if not rows:
         return empty_figure(title, "No effect can be computed yet.")
-    axis = "Lift over the baseline (%)" if relative else "Effect, treatment minus baseline (unit of the metric)"
+    axis = "Lift over the baseline (%)" if relative else "Treatment minus baseline, each metric in its own unit"
     scale = 100.0 if relative else 1.0
     words = ", ".join(f"{row['label']} {scale * row['estimate']:+.3g}" for row in rows)
     figure = base_figure(title, x_title=axis, height=140 + 44 * len(rows), alt=escape(f"{axis}: {words}"))
@@ -129,7 +129,7 @@ def plot_cumulative_effect(points: Sequence[DailyPoint], *, metric: str = "the m
     figure = base_figure(
         title,
         x_title="Day (UTC)",
-        y_title="Effect, treatment minus baseline (unit of the metric)",
+        y_title=f"{shorten_label(metric)}, treatment minus baseline",
         alt=escape(f"Effect on {metric} over {len(known)} days, now {known[-1].effect:.4g}."),
     )
     banded = [point for point in known if point.sequential_lower is not None and point.sequential_upper is not None]

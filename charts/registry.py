@@ -119,6 +119,9 @@ def plot_comparison(comparison: ModelComparison) -> go.Figure:
             "<extra></extra>",
         )
     figure.update_yaxes(autorange="reversed", showgrid=False)
+    ends = [0.0, *(bar.change_percent for bar in bars)]
+    room = 0.14 * ((max(ends) - min(ends)) or 1.0)  # for the numbers beyond the ends of the bars
+    figure.update_xaxes(range=[min(ends) - room, max(ends) + room])
     figure.update_layout(barmode="group", bargap=0.35)
     if left_out:
         figure.add_annotation(

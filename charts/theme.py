@@ -53,7 +53,7 @@ _DARK_INK, _DARK_MUTED, _DARK_GRID = "#e8ecf1", "#a3aebb", "#262e39"
 
 # Searched for the largest smallest distance in CIELAB (20 or more between any two) under normal vision and under
 # simulated protanopia and deuteranopia (Machado, Oliveira, Fernandes 2009, severity 1), within the luminance band that
-# keeps 3:1 against both surfaces. tests/dashboard/test_theme.py computes this again.
+# keeps 3:1 against both surfaces.
 SERIES_COLORS: tuple[str, ...] = (
     "#2f78d6",  # blue
     "#d9630b",  # orange

@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 MAX_SERIES = 30  # curves in one figure: more cannot be told apart
+FEW_STEPS = 8  # up to so many, every step has its tick
 LEGEND_ROW = 3  # names that stand beside each other above a narrow figure
 LOG_SPAN = (
     100.0  # greatest to least positive value of a param from which its axis of parallel coordinates is logarithmic
@@ -161,6 +162,10 @@ def plot_curves(
             figure.add_scatter(y=_gaps(smooth(values, smoothing)), mode="lines", line=style.line, name=label, **common)
         else:
             figure.add_scatter(y=_gaps(values), mode=mode, line=style.line, marker=marker, name=label, **common)
+    if x == "step":
+        steps = history["step"].to_numpy()
+        few = int(steps.max()) - int(steps.min()) <= FEW_STEPS
+        figure.update_xaxes(tickformat=",d", dtick=1 if few and not log_x else None)  # there is no half step
     if log_y:
         figure.update_yaxes(type="log")
     if log_x and x != "time":

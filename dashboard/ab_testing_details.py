@@ -151,6 +151,8 @@ def _draw_actions(app: ui.App, view: TestView) -> None:
             _open("Promote the winner", "promote", of, ":material/rocket_launch:",
                   disabled=busy or chain.winner_of(test.decision) is None)  # fmt: skip
         _open("Archive", "archive", of, ":material/archive:", disabled=busy)
+    if ended:
+        _open("Delete", "delete", of, ":material/delete:", disabled=busy)
     with st.popover("Export", icon=":material/download:", key=f"{TAB}.export"):
         _downloads(app, view)
 

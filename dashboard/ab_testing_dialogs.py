@@ -1,4 +1,4 @@
-"""The dialogs of one A/B test: record and upload, phases, conclude, promote, archive.
+"""The dialogs of one A/B test: record and upload, phases, conclude, promote, archive, delete.
 
 Every dialog acts on the id it was opened with, and names the test.
 """
@@ -13,12 +13,12 @@ import streamlit as st
 import chain
 from dashboard import components as ui
 from dashboard import formats, uploads
-from dashboard.ab_testing_tab import DECISION_TEXT, TAB, unseen_analysis
+from dashboard.ab_testing_tab import DECISION_TEXT, TAB, unseen_analysis, unseen_exposure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ab_testing import Experiment
+    from ab_testing import DeletedExperiment, Experiment
 
 __all__ = ["dialogs", "events_from_table"]
 
@@ -71,7 +71,7 @@ def dialogs(app: ui.App) -> None:
     """Draw the dialog that is open, if it is one of this tab."""
     for name, draw in (
         ("event", _event_dialog), ("upload", _upload_dialog), ("phase", _phase_dialog), ("conclude", _conclude_dialog),
-        ("promote", _promote_dialog), ("archive", _archive_dialog),
+        ("promote", _promote_dialog), ("archive", _archive_dialog), ("delete", _delete_dialog),
     ):  # fmt: skip
         payload = ui.dialog_payload(f"{TAB}.{name}")
         if payload is not None:
@@ -161,7 +161,8 @@ def _upload_dialog(app: ui.App, exp_id: str) -> None:
         else:
             st.markdown("Column `user_id`, and a column for each attribute: numbers are covariates, text is segments.")
         upload = st.file_uploader("File", type=uploads.FILE_TYPES, key=f"{TAB}.upload.file")
-        if st.button("Upload", type="primary", key=f"{TAB}.upload.confirm"):
+        # A press while the file is still on its way would be answered before it is there, and then forgotten.
+        if st.button("Upload", type="primary", disabled=upload is None, key=f"{TAB}.upload.confirm"):
 
             def record() -> tuple[int, int]:
                 if upload is None:
@@ -274,3 +275,31 @@ def _archive_dialog(app: ui.App, exp_id: str) -> None:
                 ui.select("test", [])
 
             ui.act(app, "archive test", archive, done=f"Archived {formats.markdown(test.name)}")
+
+
+@st.dialog("Delete the test", on_dismiss=ui.close_dialog)
+def _delete_dialog(app: ui.App, exp_id: str) -> None:
+    with ui.errors("delete test"):
+        test = _about(app, exp_id)
+        exposure = unseen_exposure(app, exp_id)
+        subjects = formats.plural(sum(exposure.n_assigned.values()), "assigned subject")
+        st.warning(
+            f"The test, its {subjects}, its events and its looks are deleted for good. To hide a test and keep it, "
+            "archive it.",
+            icon=":material/warning:",
+        )
+        if ui.confirm_by_typing(test.name, "Delete", key=f"{TAB}.delete"):
+
+            def delete() -> DeletedExperiment:
+                deleted = app.testing.delete_experiment(exp_id)
+                ui.select("test", [])
+                return deleted
+
+            ui.act(
+                app,
+                "delete test",
+                delete,
+                done=lambda gone: (
+                    f"Deleted {formats.markdown(gone.name)} with {formats.plural(gone.n_events, 'event')}"
+                ),
+            )

@@ -51,6 +51,14 @@ CORRECTION_TEXT = {
     "by": "Benjamini-Yekutieli (false discovery rate)",
     "none": "None",
 }
+FUTILITY_RULES = {
+    "conditional_power": "Chance of success under the planned effect",
+    "beta_spending": "Beta spending: keeps the power if obeyed",
+}
+SEQUENTIAL_TESTS = {
+    "confidence_sequence": "Asymptotic confidence sequence",
+    "msprt": "Mixture sequential test (mSPRT)",
+}
 SOURCES = ("Registered versions", "Free names")
 
 
@@ -104,7 +112,7 @@ def create_form(app: ui.App) -> None:
             "min_sample_size": int(least), "significance_level": alpha, "power": power,
             "minimum_detectable_effect": mde or None, "baseline_value": base, "baseline_sd": sd or None,
             "stopping": STOPPING.get(stopping or ""),
-        } | _more(key, kind)  # fmt: skip
+        } | _more(key, kind, STOPPING.get(stopping or ""))  # fmt: skip
         if not versions:
             config |= {label: value for label, value in models.items() if value}
         if metric:
@@ -147,8 +155,8 @@ def _who(app: ui.App, key: Any) -> tuple[tuple[str, str] | None, dict[str, str]]
     return None, {"baseline_model": first or "", "treatment_model": second or ""}
 
 
-def _more(key: Any, kind: str) -> dict[str, Any]:
-    """Draw what few tests need; return the fields that were filled in."""
+def _more(key: Any, kind: str, rule: str | None) -> dict[str, Any]:
+    """Draw what few tests need under a stopping rule (None is by the plan); return the fields that were filled in."""
     with st.expander("More: several treatments, guardrails, covariate, coverage, stopping"):
         left, right = st.columns(2, gap="medium")
         with left:
@@ -189,6 +197,7 @@ def _more(key: Any, kind: str) -> dict[str, Any]:
             )
             futility = st.toggle("Report futility", value=True, help="Says when success became unlikely; non-binding",
                                  **key("futility"))  # fmt: skip
+            stopping = _stopping_options(key, rule, futility=futility)
             covariate = winsorize = None
             if kind == "continuous":
                 covariate = st.text_input(
@@ -208,7 +217,35 @@ def _more(key: Any, kind: str) -> dict[str, Any]:
         "alternative": alternative, "spending": spending, "futility": futility,
         "covariate": covariate or None, "winsorize_quantile": winsorize, "coverage": coverage,
         "namespace": namespace or None, "namespace_share": share, "hypothesis": hypothesis or "", "owner": owner or "",
+        **stopping,
     }  # fmt: skip
+
+
+def _stopping_options(key: Any, rule: str | None, *, futility: bool) -> dict[str, Any]:
+    """Draw the options that go with the stopping rule; return their fields."""
+    if rule in (None, "group_sequential"):
+        if not futility:
+            return {}
+        how = st.selectbox(
+            "Futility is judged by", list(FUTILITY_RULES), format_func=lambda r: FUTILITY_RULES[r],
+            help="Beta spending plans more subjects, so that stopping every futile test costs no power; it needs a "
+            "planned size", **key("futility_rule"),
+        )  # fmt: skip
+        return {"futility_rule": how}
+    if rule != "always_valid":
+        return {}
+    test = st.selectbox(
+        "Always-valid test", list(SEQUENTIAL_TESTS), format_func=lambda t: SEQUENTIAL_TESTS[t],
+        **key("sequential_test"),
+    )  # fmt: skip
+    if test != "msprt":
+        return {"sequential_test": test}
+    spread = st.number_input(
+        "Spread of the effects it looks for", min_value=0.0, value=None, format="%g",
+        help="Standard deviation of the mixture: about the size of the effects that matter, fixed before the data are "
+        "seen. Empty: the smallest effect that matters", **key("mixing_sd"),
+    )  # fmt: skip
+    return {"sequential_test": test, "mixing_sd": spread or None}
 
 
 def metric_lines(text: str) -> list[dict[str, Any]]:

@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 SCALES = ("Lift", "Difference")
+OPEN_NOTE = "not shown to be safe: "  # begins the note of a guardrail that is open
 MAX_SEGMENTS = 30  # of one attribute; the largest
 
 
@@ -74,7 +75,9 @@ def guardrail_sentences(analysis: ExperimentAnalysis) -> list[tuple[str, str, st
         if item.guardrail_status in looks:
             icon, color = looks[item.guardrail_status]
             margin = f" (test of the margin, p = {p_text(item.p_non_inferiority)})" if item.p_non_inferiority else ""
-            sentence = f"Guardrail {item.metric}: {item.variant} {words[item.guardrail_status]}{margin}."
+            why = next((note for note in item.notes if note.startswith(OPEN_NOTE)), "").removeprefix(OPEN_NOTE)
+            why = f": {why}" if why else ""
+            sentence = f"Guardrail {item.metric}: {item.variant} {words[item.guardrail_status]}{margin}{why}."
             found.append((icon, color, sentence))
     return found
 

@@ -22,7 +22,7 @@ from db import NotFoundError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ab_testing import ABTestingFramework, Experiment, ExperimentAnalysis, VariantComparison
+    from ab_testing import ABTestingFramework, Experiment, ExperimentAnalysis, Exposure, VariantComparison
 
 __all__ = [
     "ABTestingView",
@@ -33,6 +33,7 @@ __all__ = [
     "remembered",
     "render",
     "unseen_analysis",
+    "unseen_exposure",
 ]
 
 T = TypeVar("T")
@@ -184,9 +185,9 @@ def build_view(
     testing: ABTestingFramework,
     choices: Choices,
     now: datetime | None = None,
-    check: Callable[[str], ExperimentAnalysis] | None = None,
+    check: Callable[[str], Exposure] | None = None,
 ) -> ABTestingView:
-    """Read the list of tests for these choices; `check` analyses a test that nobody has looked at yet."""
+    """Read the list of tests for these choices; `check` counts who is in a test nobody has looked at yet."""
     now = now or datetime.now(UTC)
     listed = testing.list_experiments()
     archived = testing.list_experiments(status="archived") if choices.status == "Archived" else []
@@ -238,12 +239,12 @@ def list_frame(
     testing: ABTestingFramework,
     tests: Sequence[Experiment],
     now: datetime,
-    check: Callable[[str], ExperimentAnalysis] | None = None,
+    check: Callable[[str], Exposure] | None = None,
 ) -> pd.DataFrame:
     """Return a row a test; results are those of the conclusion, or of the last look."""
     import pandas as pd
 
-    check = check or (lambda exp_id: testing.analyze_experiment(exp_id, record_look=False))
+    check = check or testing.check_exposure
 
     rows = []
     looked_up = checked = 0
@@ -276,10 +277,10 @@ def list_frame(
                 }
             elif checked < MAX_CHECKED:
                 checked += 1
-                analysis = check(test.exp_id)
-                row["Subjects"] = sum(analysis.n_assigned.values())
+                exposure = check(test.exp_id)
+                row["Subjects"] = sum(exposure.n_assigned.values())
                 # Nobody has looked yet, so that no result is shown here; a broken split is not a result.
-                row["Verdict"] = DECISION_TEXT["invalid"] if analysis.status == "invalid" else "not looked at yet"
+                row["Verdict"] = DECISION_TEXT["invalid"] if exposure.problems else "not looked at yet"
         rows.append(row)
     columns = [
         "Test", "Status", "Verdict", "Subjects", "Days", "Effect", "Lift", "Metric", "Baseline", "Treatment",
@@ -524,6 +525,11 @@ def unseen_analysis(app: ui.App, exp_id: str) -> ExperimentAnalysis:
     return remembered(("unseen", exp_id), lambda: app.testing.analyze_experiment(exp_id, record_look=False))
 
 
+def unseen_exposure(app: ui.App, exp_id: str) -> Exposure:
+    """Return who is in a test, which is no look at its results; remembered."""
+    return remembered(("exposure", exp_id), lambda: app.testing.check_exposure(exp_id))
+
+
 def render(app: ui.App) -> None:
     """Draw the tab."""
     from dashboard import ab_testing_details as details
@@ -538,7 +544,7 @@ def render(app: ui.App) -> None:
         else:
             numbers = st.container()
             choices, bar = _choose()
-            view = build_view(app.testing, choices, check=lambda exp_id: unseen_analysis(app, exp_id))
+            view = build_view(app.testing, choices, check=lambda exp_id: unseen_exposure(app, exp_id))
             with numbers:
                 ui.kpis(view.kpis)
             _draw_table(view, bar)

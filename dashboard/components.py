@@ -68,6 +68,7 @@ __all__ = [
     "sync_url",
     "tab_changed",
     "table",
+    "warn",
 ]
 
 logger = logging.getLogger("modeldesk.dashboard")
@@ -90,9 +91,15 @@ ROW_PIXELS, HEADER_PIXELS = 33, 35
 ICON = (Path(__file__).parent / "icon.svg").read_text(encoding="utf-8")  # an icon by name is fetched from another host
 
 _URL_VALUES, _URL_WRITTEN = "url.values", "url.written"
-# The only style sheets. Streamlit leaves six lines empty above a page, and has colours whose contrast is below the
-# 4.5:1 that text needs: those of code on a light page, and white on the light primary colour of a dark page.
-_STYLE = "[data-testid=stMainBlockContainer] {padding-top: 2.5rem; padding-bottom: 4rem}"
+# The only style sheets. Streamlit leaves six lines empty above a page, draws rows of choices lower than boxes, and has
+# colours whose contrast is below the 4.5:1 that text needs: those of code on a light page, and white on the light
+# primary colour of a dark page.
+_STYLE = (
+    "[data-testid=stMainBlockContainer] {padding-top: 2.5rem; padding-bottom: 4rem} "
+    # Boxes and rows of buttons stand side by side: of one height, their labels are on one line, too.
+    "[data-testid=stButtonGroup] button {min-height: 2.5rem} "
+    "[data-testid=stButtonGroup] [data-testid=stWidgetLabel] {height: 1.5rem}"
+)
 _LIGHT_STYLE = (
     "[data-testid=stCode] .token {color: #46515f !important} [data-testid=stCode] .keyword {color: #1558b0 !important} "
     "[data-testid=stCode] .string, [data-testid=stCode] .number {color: #0a6b50 !important} "
@@ -453,6 +460,11 @@ def facts(items: Mapping[str, str]) -> None:
 def note(text: str) -> None:
     """Draw a quiet sentence."""
     st.caption(text)
+
+
+def warn(text: str) -> None:
+    """Draw a sentence of a module that needs attention, as it says it."""
+    st.warning(formats.markdown(_as_sentence(text[:1].upper() + text[1:])), icon=":material/warning:")
 
 
 # -- tables ------------------------------------------------------------------------------------------

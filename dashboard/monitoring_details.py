@@ -299,7 +299,7 @@ def _reference_dialog(app: ui.App, model: str, version: str) -> None:
             "Importance of features in the model (optional), one a line: name = weight", height=68,
             key=f"{TAB}.reference.importances", placeholder="age = 0.4", help="Drifted features are ranked by it",
         )  # fmt: skip
-        if st.button("Set reference", type="primary", key=f"{TAB}.reference.confirm"):
+        if st.button("Set reference", type="primary", key=f"{TAB}.reference.confirm", disabled=upload is None):
 
             def freeze() -> int:
                 frame = _read(upload)
@@ -318,7 +318,7 @@ def _batch_dialog(app: ui.App, model: str, version: str) -> None:
         st.markdown("Rows as the model saw them, with the columns of the reference. They are counted, then dropped.")
         upload = st.file_uploader("Batch", type=uploads.FILE_TYPES, key=f"{TAB}.batch.file")
         at = _instant_boxes("batch")
-        if st.button("Add batch", type="primary", key=f"{TAB}.batch.confirm"):
+        if st.button("Add batch", type="primary", key=f"{TAB}.batch.confirm", disabled=upload is None):
             ui.act(
                 app,
                 "upload a batch",
@@ -328,6 +328,8 @@ def _batch_dialog(app: ui.App, model: str, version: str) -> None:
 
 
 def _read(upload: Any) -> Any:
+    # Buttons that need a file wait for it: one pressed while a file is still on its way would have nothing to act on,
+    # and what it says would be gone with the arrival.
     if upload is None:
         raise ValueError("choose a file first")
     return uploads.read_table(upload.name, upload.getbuffer())

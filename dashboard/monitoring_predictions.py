@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from dashboard import components as ui
 from dashboard import formats, uploads
+from dashboard.ab_testing_tab import p_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,9 +147,10 @@ def calibration_sentence(performance: PredictionPerformance) -> tuple[str, bool 
         reasons = "; ".join(performance.reasons)
         return (f"{reasons[:1].upper()}{reasons[1:]}." if reasons else ""), None
     promised, realised = formats.percent(check.estimated), formats.percent(check.realised)
+    p = p_text(check.p_value)
     what = (
         f"the probabilities promise {promised} and {check.n:,} labels show {realised} "
-        f"(p = {formats.number(check.p_value)})"
+        f"(p {p if p.startswith('<') else f'= {p}'})"
     )
     if check.calibrated:
         return f"The estimate can be trusted: {what}.", True
@@ -256,7 +258,13 @@ def render_predictions(app: ui.App, name: str, version: str, start: datetime, en
         st.code(SNIPPET.strip(), language="python")
         return
     view = build_predictions(
-        app.monitoring, name, version, bucket=bucket or "day", positive=positive, start=start, end=end
+        app.monitoring,
+        name,
+        version,
+        bucket=bucket or "day",
+        positive=positive,
+        end=end,
+        start=start + timedelta(microseconds=1),  # as the numbers above count: a window begins after its start
     )
     ui.kpis(view.kpis)
     if view.calibration:
@@ -321,7 +329,7 @@ def _predictions_dialog(app: ui.App, model: str, version: str) -> None:
         )
         st.code("prediction_id,prediction,probability,at\np1,stay,0.91,2026-03-01T12:00Z", language=None)
         upload = st.file_uploader("Predictions", type=uploads.FILE_TYPES, key=f"{TAB}.predictions.file")
-        if st.button("Add predictions", type="primary", key=f"{TAB}.predictions.confirm"):
+        if st.button("Add predictions", type="primary", key=f"{TAB}.predictions.confirm", disabled=upload is None):
 
             def log() -> int:
                 frame = _read(upload)
@@ -339,7 +347,7 @@ def _labels_dialog(app: ui.App, model: str, version: str) -> None:
             "replaces an earlier one."
         )
         upload = st.file_uploader("Labels", type=uploads.FILE_TYPES, key=f"{TAB}.labels.file")
-        if st.button("Add labels", type="primary", key=f"{TAB}.labels.confirm"):
+        if st.button("Add labels", type="primary", key=f"{TAB}.labels.confirm", disabled=upload is None):
 
             def log() -> tuple[int, int]:
                 labels = labels_from_table(_read(upload))

@@ -82,18 +82,20 @@ def draw_performance(app: ui.App, view: MonitoringView, choices: Choices) -> Non
         ui.note("Learning: limits need 8 points before the window. " + " ".join(map(_sentence, drift.reasons)))
     elif drift.baseline is not None:
         ui.note(baseline_text(drift))
-    if kind == "Roll-up":
-        _draw_rollup(app, choices, view.metric)
-    elif kind == "By segment":
-        _draw_by_segment(app, choices, view)
-    else:
-        from charts.monitoring import plot_control_chart, plot_cusum, plot_ewma, plot_trend
+    with ui.errors("chart"):
+        if kind == "Roll-up":
+            _draw_rollup(app, choices, view.metric)
+        elif kind == "By segment":
+            _draw_by_segment(app, choices, view)
+        else:
+            from charts.monitoring import plot_control_chart, plot_cusum, plot_ewma, plot_trend
 
-        draw = {"Control chart": plot_control_chart, "EWMA": plot_ewma, "CUSUM": plot_cusum, "Trend": plot_trend}
-        ui.chart(app, draw[kind or CHARTS[0]](drift), key=f"{TAB}.chart.{kind}")
+            draw = {"Control chart": plot_control_chart, "EWMA": plot_ewma, "CUSUM": plot_cusum, "Trend": plot_trend}
+            ui.chart(app, draw[kind or CHARTS[0]](drift), key=f"{TAB}.chart.{kind}")
     if kind in CHARTS[:3]:
         _draw_violations(view)
-    _draw_baselines(app, choices, view.metric)
+    with ui.errors("baselines"):
+        _draw_baselines(app, choices, view.metric)
 
 
 def _draw_violations(view: MonitoringView) -> None:
@@ -248,7 +250,13 @@ def draw_features(app: ui.App, view: MonitoringView, choices: Choices) -> None:
     """Draw the features of a version, the distributions of one, the heat map, and the comparison of two tables."""
     from dashboard import monitoring_details as details
 
-    ui.note(view.reference)
+    if view.features_error is not None:
+        ui.show_error(view.features_error, "features")
+        ui.note(
+            "The metrics are judged as usual. A new reference, set from the same data, replaces what cannot be read."
+        )
+    else:
+        ui.note(view.reference)
     if view.feature is None:
         if view.report.data_drift is None:
             details.reference_button(app, choices.name, choices.version, key=f"{TAB}.reference.first", primary=True)
@@ -293,11 +301,13 @@ def draw_features(app: ui.App, view: MonitoringView, choices: Choices) -> None:
         )  # fmt: skip
     from charts.monitoring import plot_feature, plot_psi_heatmap
 
-    ui.chart(app, plot_feature(view.feature), key=f"{TAB}.feature_chart")
-    shown = view.feature_ids[:HEAT_MAP_FEATURES]
-    history = read_history(app.monitoring, choices.name, choices.version, choices.days, bucket or "day", shown)
-    if history is not None:
-        if len(shown) < len(view.feature_ids):
-            ui.note(f"The {len(shown)} most drifted of {len(view.feature_ids):,} features; verdicts among these.")
-        ui.chart(app, plot_psi_heatmap(history), key=f"{TAB}.heatmap")
+    with ui.errors("distributions"):
+        ui.chart(app, plot_feature(view.feature), key=f"{TAB}.feature_chart")
+    with ui.errors("drift over time"):
+        shown = view.feature_ids[:HEAT_MAP_FEATURES]
+        history = read_history(app.monitoring, choices.name, choices.version, choices.days, bucket or "day", shown)
+        if history is not None:
+            if len(shown) < len(view.feature_ids):
+                ui.note(f"The {len(shown)} most drifted of {len(view.feature_ids):,} features; verdicts among these.")
+            ui.chart(app, plot_psi_heatmap(history), key=f"{TAB}.heatmap")
     compare_form(app)

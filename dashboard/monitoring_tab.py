@@ -20,7 +20,7 @@ from dashboard import components as ui
 from dashboard import formats
 from dashboard.ab_testing_tab import p_text
 from dashboard.monitoring_rules import CHART_RULES, DEFAULT_RULES, rule_text
-from db import NotFoundError, StateError
+from db import ModelDeskError, NotFoundError, StateError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,6 +141,8 @@ class MonitoringView:
     feature_ids : tuple of str
     feature : FeatureDrift or None
         The chosen one.
+    features_error : Exception or None
+        Why the features cannot be judged, where reading them failed.
     """
 
     report: MonitoringReport
@@ -154,6 +156,7 @@ class MonitoringView:
     features: pd.DataFrame
     feature_ids: tuple[str, ...]
     feature: FeatureDrift | None
+    features_error: Exception | None = None
 
 
 def series_id(metric: str, segment: str | None) -> str:
@@ -179,9 +182,18 @@ def build_view(monitoring: ModelMonitoring, choices: Choices, now: datetime | No
     NotFoundError
         If nothing was ever logged under that name and version.
     """
-    report = monitoring.generate_monitoring_report(
-        choices.name, choices.version, days=choices.days, lookback_days=choices.days
-    )
+    features_error: Exception | None = None
+    try:
+        report = monitoring.generate_monitoring_report(
+            choices.name, choices.version, days=choices.days, lookback_days=choices.days
+        )
+    except NotFoundError:
+        raise
+    except (ModelDeskError, ValueError) as error:  # a stored profile that cannot be read must not hide the metrics
+        from dashboard.monitoring_partial import report_of_metrics
+
+        report = report_of_metrics(monitoring, choices.name, choices.version, choices.days, error)
+        features_error = error
     order = ("drift", "learning", "improved", "in_control", "no_data")
     summaries = sorted(report.metrics, key=lambda m: order.index(m.drift.status))
     ids = tuple(series_id(m.metric, m.segment) for m in summaries)
@@ -198,7 +210,7 @@ def build_view(monitoring: ModelMonitoring, choices: Choices, now: datetime | No
     return MonitoringView(
         report=report,
         verdict=verdict_sentence(report),
-        reference=_reference_text(report.data_drift),
+        reference="" if features_error is not None else _reference_text(report.data_drift),
         kpis=_kpis(report, summaries, now),
         metrics=metrics_frame(summaries),
         metric_ids=ids,
@@ -207,6 +219,7 @@ def build_view(monitoring: ModelMonitoring, choices: Choices, now: datetime | No
         features=features_frame(features),
         feature_ids=tuple(by_name),
         feature=by_name.get(choices.feature or "", features[0] if features else None),
+        features_error=features_error,
     )
 
 
@@ -451,7 +464,6 @@ def _choose(watched: Sequence[Mapping[str, Any]]) -> tuple[Choices, str]:
 
 def _draw(app: ui.App, view: MonitoringView, choices: Choices, section: str, numbers: Any) -> None:
     from dashboard import monitoring_details as details
-    from dashboard.monitoring_sections import draw_features, draw_performance
 
     with numbers:
         ui.kpis(view.kpis)
@@ -460,10 +472,17 @@ def _draw(app: ui.App, view: MonitoringView, choices: Choices, section: str, num
         st.markdown(f"#### :{color}[{icon}] {formats.markdown(view.verdict)}")
         period = f"{formats.instant(view.report.start_at)} to {formats.instant(view.report.end_at)}"
         ui.note(" · ".join([f"Window {period}", *(formats.markdown(reason) for reason in view.report.reasons[:4])]))
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with ui.errors("links"), st.container(horizontal=True, vertical_alignment="center", gap="small"):
             _draw_links(app, view)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             details.action_buttons(app, view)
+    with ui.errors(section):
+        _draw_section(app, view, choices, section)
+
+
+def _draw_section(app: ui.App, view: MonitoringView, choices: Choices, section: str) -> None:
+    from dashboard.monitoring_sections import draw_features, draw_performance
+
     if section == "Performance":
         draw_performance(app, view, choices)
     elif section == "Features":

@@ -328,16 +328,19 @@ def render(app: ui.App) -> None:
             if view.missing:
                 ui.note("A selected version no longer exists.")
             if choices.shown == "Active":
-                stages.render_stages(app, model_shown(view, choices))
-            if len(view.versions) == 1:
-                details.render_version(app, view.versions[0])
-            elif len(view.versions) > 1:
-                _draw_comparison(app, view.versions)
-            elif view.ids:
-                ui.note("Select one version for its details, two to five of one model to compare them.")
+                with ui.errors("stages"):
+                    stages.render_stages(app, model_shown(view, choices))
+            with ui.errors("details"):
+                if len(view.versions) == 1:
+                    details.render_version(app, view.versions[0])
+                elif len(view.versions) > 1:
+                    _draw_comparison(app, view.versions)
+                elif view.ids:
+                    ui.note("Select one version for its details, two to five of one model to compare them.")
             details.register_form(app)
             if not view.versions and view.ids:
-                _draw_overview(app, view, choices)
+                with ui.errors("history"):
+                    _draw_overview(app, view, choices)
     details.dialogs(app)
 
 
@@ -442,7 +445,8 @@ def _draw_comparison(app: ui.App, versions: Sequence[ModelVersion]) -> None:
             return
         comparison = app.registry.compare_models(versions[0].name, *(version.version for version in versions))
         first = formats.markdown(versions[0].version)
-        st.markdown(f"#### {formats.markdown(versions[0].name)}: {len(versions)} versions compared with {first}")
+        others = formats.markdown(versions[1].version) if len(versions) == 2 else f"{len(versions) - 1} versions"
+        st.markdown(f"#### {formats.markdown(versions[0].name)}: {others} compared with {first}")
         frame = comparison_frame(comparison)
         if frame.empty:
             ui.note("These versions do not differ in metrics, hyperparameters, dependencies or signature.")

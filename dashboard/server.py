@@ -6,8 +6,8 @@
 
 *lifespan* imports what the tabs import and opens the store while the browser still loads the page, so that the first
 visitor waits for neither. *middleware* answers requests for Streamlit's own scripts, styles and fonts from memory, and
-names in the first page the scripts that tables and filters will ask for, so that a browser fetches them at once instead
-of when the first table arrives. Everything else (the page's data, uploads, sign-in) passes through untouched.
+names in the first page the scripts that a table will ask for, so that a browser fetches them at once, not when the
+first table arrives. Everything else (the page's data, uploads, sign-in) passes through untouched.
 """
 
 from __future__ import annotations
@@ -37,12 +37,10 @@ MODULES = (
     "model_monitoring", "dashboard.monitoring_tab", "plotly.graph_objects", "charts.theme", "charts.tracking",
     "charts.registry",
 )  # fmt: skip
-# Streamlit's scripts of what every tab shows above its first chart. Names without a file are skipped: another version
-# of Streamlit may cut its scripts differently, and then asks for them a little later.
-ELEMENTS = (
-    "DataFrame", "Metric", "TextInput", "Selectbox", "ButtonGroup", "Button", "DownloadButton", "Checkbox", "Html",
-    "Popover", "Multiselect",
-)  # fmt: skip
+# What a browser fetches with the page: the scripts and styles of the table, which people came for. Those of numbers
+# and filters follow when they arrive: fetched at once, they would be in the way of the table. A name without a
+# file is skipped: another version of Streamlit may cut its scripts differently, and then asks for them a little later.
+ELEMENTS = ("DataFrame",)
 _IMPORT = re.compile(r"""(?:from|import)\s*["']\./([\w.-]+\.js)["']""")
 MAX_BYTES = 64_000_000  # of files kept in memory; all of Streamlit's scripts have half of that
 CACHE_FOR_EVER = b"public, immutable, max-age=31536000"  # names carry a hash of the content
@@ -138,15 +136,19 @@ class StaticFilesInMemory:
         return found
 
     def first_page(self) -> bytes:
-        """Return Streamlit's page with a preload for every script that a tab's first screen needs."""
+        """Return Streamlit's page with the styles of the table and a preload for every script that it needs."""
         if self.page is None:
             page = (self.folder / "index.html").read_text(encoding="utf-8")
             chunks = chunks_needed(self.folder / "static" / "js")
-            links = "".join(
+            # Streamlit's scripts wait for their styles before they draw, unless the page has them already.
+            links = [
+                f'<link rel="stylesheet" crossorigin href="./static/css/{file.name}">\n'
+                for element in ELEMENTS for file in sorted((self.folder / "static" / "css").glob(f"{element}.*.css"))
+            ] + [
                 f'<link rel="modulepreload" crossorigin href="./static/js/{name}">\n' for name in chunks
                 if f"/js/{name}" not in page
-            )  # fmt: skip
-            self.page = page.replace("</head>", f"{links}</head>", 1).encode()
+            ]  # fmt: skip
+            self.page = page.replace("</head>", f"{''.join(links)}</head>", 1).encode()
         return self.page
 
 

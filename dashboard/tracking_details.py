@@ -12,6 +12,7 @@ import streamlit as st
 import chain
 from dashboard import components as ui
 from dashboard import formats
+from db import ModelDeskError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,7 @@ __all__ = ["dialogs", "import_button", "metrics_frame", "render_run", "selection
 TAB = "tracking"
 PREVIEW_BYTES = 20_000
 MAX_DOWNLOAD_BYTES = 200_000_000  # one file through the browser; larger ones are fetched by a notebook
+MAX_PROBLEMS = 50  # sentences of an import that are shown
 STAGES = ("Development", "Staging")
 _METRIC_NUMBERS = ("last", "best", "best step", "min", "max", "points")
 
@@ -70,7 +72,8 @@ def render_run(app: ui.App, run: Run) -> None:
         st.caption(" · ".join(parts))
         if run.error:
             st.code(run.error, language=None)
-        _draw_links(app, run)
+        with ui.errors("links"):
+            _draw_links(app, run)
         if run.note:
             st.text(run.note)
         left, right = st.columns((3, 2), gap="medium")
@@ -88,7 +91,8 @@ def render_run(app: ui.App, run: Run) -> None:
                 ui.plain_table(values_frame(dict(run.params), "param"), f"{TAB}.run_params", alt="Params")
             else:
                 ui.note("No params were logged.")
-        _draw_artifacts(app, run)
+        with ui.errors("files"):
+            _draw_artifacts(app, run)
         if run.environment:
             with st.expander(
                 "Environment: code, packages, hardware", key=f"{TAB}.environment", on_change="rerun"
@@ -229,7 +233,7 @@ def dialogs(app: ui.App) -> None:
     """Draw the dialog that is open, if it is one of this tab."""
     for name, draw in (
         ("delete", _delete_dialog), ("purge", _purge_dialog), ("edit", _edit_dialog), ("register", _register_dialog),
-        ("import", _import_dialog),
+        ("import", _import_dialog), ("imported", _imported_dialog),
     ):  # fmt: skip
         payload = ui.dialog_payload(f"{TAB}.{name}")
         if payload is not None:
@@ -346,16 +350,49 @@ def _register_dialog(app: ui.App, run_id: str) -> None:
 @st.dialog("Import from MLflow", on_dismiss=ui.close_dialog)
 def _import_dialog(app: ui.App) -> None:
     st.write(
-        "Brings over experiments, runs, params, metric histories, tags and files. Repeated, it adds nothing twice."
+        "Brings over experiments, runs, params, metric histories, tags and files, and the registered versions of a "
+        "database. Repeated, it adds nothing twice."
     )
     source = st.text_input(
         "Folder or database of MLflow", key=f"{TAB}.import.source", placeholder="./mlruns or sqlite:///mlflow.db"
     )
-    if st.button("Import", type="primary", key=f"{TAB}.import.confirm", disabled=not source):
-        with st.spinner("Importing"):
-            ui.act(
-                app,
-                "import from MLflow",
-                lambda: chain.import_mlflow_store(app.tracking, source or ""),
-                done=lambda report: f"{report.n_runs_new:,} new of {formats.plural(report.n_runs_found, 'run')}",
-            )
+    if st.button("Import", type="primary", key=f"{TAB}.import.confirm", disabled=not source or not app.can_edit):
+        with st.spinner("Importing"), ui.errors("import from MLflow"):
+            came, problems = _import(app, source or "")
+            ui.open_dialog(f"{TAB}.imported", came=came, problems=problems)
+            st.rerun()
+
+
+def _import(app: ui.App, source: str) -> tuple[list[str], list[str]]:
+    """Bring runs and then registered versions over; return what came over and what did not, in sentences."""
+    runs = chain.import_mlflow_store(app.tracking, source)
+    came = [
+        f"{runs.n_runs_new:,} new of {formats.plural(runs.n_runs_found, 'run')}, with "
+        f"{formats.plural(runs.n_params, 'param')}, {formats.plural(runs.n_points, 'metric value')} and "
+        f"{formats.plural(runs.n_artifacts, 'file')}"
+    ]
+    problems = list(runs.problems)
+    if runs.n_points_dropped:
+        problems.append(f"{formats.plural(runs.n_points_dropped, 'metric value')}: the step had a later one, kept")
+    try:
+        versions = chain.import_mlflow_versions(app.registry, source, runs, actor=app.actor)
+    except (ModelDeskError, ValueError) as error:  # the runs are here all the same, and it must be said
+        return came, [*problems, f"the registered versions: {error}"]
+    if versions.n_found:
+        came.append(f"{versions.n_new:,} new of {formats.plural(versions.n_found, 'registered version')}")
+    else:
+        came.append("no registered version was found; those of a folder of files, without a database, are not read")
+    return came, [*problems, *versions.problems]
+
+
+@st.dialog("Imported from MLflow", on_dismiss=ui.close_dialog, width="large")
+def _imported_dialog(app: ui.App, came: list[str], problems: list[str]) -> None:
+    st.markdown("\n".join(f"- {formats.markdown(sentence)}" for sentence in came))
+    if problems:
+        st.markdown(f"**{formats.plural(len(problems), 'thing')} did not come over**")
+        st.markdown("\n".join(f"- {formats.markdown(sentence)}" for sentence in problems[:MAX_PROBLEMS]))
+        if len(problems) > MAX_PROBLEMS:
+            ui.note(f"and {len(problems) - MAX_PROBLEMS:,} more")
+    else:
+        ui.note("Nothing was left out.")
+    st.button("Close", type="primary", key=f"{TAB}.imported.close", on_click=ui.close_dialog)

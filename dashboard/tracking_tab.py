@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
 
@@ -119,6 +119,8 @@ class TrackingView:
         The selected ones, in the order of selection.
     missing : int
         Selected runs that are gone for good.
+    warnings : tuple of str
+        A sentence for each name in the filter that none of the runs has.
     """
 
     kpis: tuple[tuple[str, str, str], ...]
@@ -131,6 +133,7 @@ class TrackingView:
     shown_columns: tuple[str, ...] = ()
     runs: tuple[Run, ...] = ()
     missing: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def main_metric(metrics: Sequence[str]) -> str | None:
@@ -146,11 +149,19 @@ def order_expression(metric: str | None) -> str | None:
     """Return the `order_by` that puts the best run by a metric first."""
     if metric is None:
         return None
+    from tracking_parts.filters import quote_key
     from tracking_parts.records import goal_of
 
-    quoted = metric.replace("`", "")
-    least = goal_of(metric) == "min"
-    return f"min(metrics.`{quoted}`)" if least else f"max(metrics.`{quoted}`) desc"
+    field_name = f"metrics.{quote_key('metrics', metric)}"
+    return f"min({field_name})" if goal_of(metric) == "min" else f"max({field_name}) desc"
+
+
+def last_value_expression(metric: str) -> str:
+    """Return the `order_by` that puts the best run by the last value of a metric first."""
+    from tracking_parts.filters import quote_key
+    from tracking_parts.records import goal_of
+
+    return f"metrics.{quote_key('metrics', metric)}" + ("" if goal_of(metric) == "min" else " desc")
 
 
 def build_view(
@@ -183,6 +194,7 @@ def build_view(
         offset=min(choices.offset, max(0, n_found - 1) // choices.limit * choices.limit),
         include=choices.shown,
     )
+    warnings = tuple(found.attrs.get("warnings", ()))
     ids = tuple(found["run_id"]) if len(found) else ()
     columns = tuple(f"metrics.{key}" for key in keys["metrics"]) + tuple(f"params.{key}" for key in keys["params"])
     shown = _shown_columns(columns, choices.columns)
@@ -210,6 +222,7 @@ def build_view(
         shown_columns=shown,
         runs=runs,
         missing=missing,
+        warnings=warnings,
     )
 
 
@@ -253,15 +266,13 @@ def _with_values(
     tracking: ExperimentTracking, found: pd.DataFrame, ids: Sequence[str], metrics: Sequence[str], which: str
 ) -> pd.DataFrame:
     """Return the frame with the least, greatest or best value of each metric instead of the last."""
-    from tracking_parts.records import goal_of
-
+    keys = [column.removeprefix("metrics.") for column in metrics]
+    if not keys:
+        return found
+    summaries = tracking.metric_summaries(ids, keys).pivot(index="run_id", columns="metric", values=which)
     replaced = found.copy()
-    runs = [tracking.get_run(run_id) for run_id in ids]
-    for column in metrics:
-        key = column.removeprefix("metrics.")
-        goal = goal_of(key) if which == "best" else which
-        summaries = [run.metric_summaries.get(key) for run in runs]
-        replaced[column] = [None if s is None else s.best(goal) for s in summaries]
+    for column, key in zip(metrics, keys, strict=True):
+        replaced[column] = summaries[key].reindex(list(ids)).to_numpy() if key in summaries else None
     return replaced
 
 
@@ -286,18 +297,14 @@ def kpis(tracking: ExperimentTracking, choices: Choices, metrics: Sequence[str])
     ]
     metric = choices.order or main_metric(metrics)
     if metric is not None:
-        from tracking_parts.records import goal_of
-
-        by = order_expression(metric)
-        if n_all > MANY_RUNS and by is not None:  # the last values have an index, the extremes of all steps have none
-            by = by.replace("max(", "").replace("min(", "").replace("`)", "`")
+        # The last values have an index, the extremes of all steps have none.
+        by = last_value_expression(metric) if n_all > MANY_RUNS else order_expression(metric)
         best = tracking.search_runs(experiment=choices.experiment, order_by=by, limit=1)
         if len(best):
-            run = tracking.get_run(str(best["run_id"].iloc[0]))
-            summary = run.metric_summaries.get(metric)
-            value = None if summary is None else summary.best(goal_of(metric))
-            if value is not None:
-                name = formats.markdown(run.name)
+            summary = tracking.metric_summaries(str(best["run_id"].iloc[0]), metric)
+            value = float(summary["best"].iloc[0]) if len(summary) else float("nan")
+            if value == value:
+                name = formats.markdown(str(best["name"].iloc[0]))
                 meaning = f"Reached by the run {name}" + (", the best by its last value" if n_all > MANY_RUNS else "")
                 cards.append((f"Best {formats.markdown(metric)}", formats.number(value), meaning))
     return tuple(cards)
@@ -387,6 +394,8 @@ def render(app: ui.App) -> None:
         # The table is what people came for: it is sent first, into its place below what is drawn after it.
         numbers, filters, bar, rows = st.container(), st.container(), st.container(), st.container()
         with rows:
+            for sentence in view.warnings:
+                ui.warn(sentence)
             _draw_table(view)
         with filters:
             _draw_filters(widgets)
@@ -396,16 +405,18 @@ def render(app: ui.App) -> None:
             _draw_columns(widgets, view)
             _draw_actions(app, view)
             ui.csv_download(lambda: _export(app, choices), "runs.csv", key=f"{TAB}.csv")
-        with numbers:
+        with numbers, ui.errors("numbers"):
             ui.kpis(kpis(app.tracking, choices, keys["metrics"]))
         if view.missing:
             ui.note(f"{formats.plural(view.missing, 'selected run')} no longer exists: someone deleted it for good.")
-        if len(view.runs) == 1:
-            details.render_run(app, view.runs[0])
-        elif len(view.runs) > 1:
-            _draw_comparison(app, view.runs)
+        with ui.errors("details"):
+            if len(view.runs) == 1:
+                details.render_run(app, view.runs[0])
+            elif len(view.runs) > 1:
+                _draw_comparison(app, view.runs)
         if view.runs:
-            _draw_charts(app, view.runs)
+            with ui.errors("charts"):
+                _draw_charts(app, view.runs)
         elif len(view.ids):
             ui.note("Select one run for its details and curves, two or more to compare them.")
     details.dialogs(app)
@@ -601,7 +612,7 @@ def _draw_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> No
     from charts.theme import shorten_label
     from charts.tracking import plot_curves
 
-    history = app.tracking.metric_history([run.run_id for run in drawn], list(chosen), max_points=MAX_POINTS)
+    history = _read_curves(app, drawn, list(chosen))
     names = {run.run_id: run.name for run in drawn}
     for metric in chosen:
         figure = plot_curves(
@@ -613,6 +624,23 @@ def _draw_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> No
             title=shorten_label(metric),
         )
         ui.chart(app, figure, key=f"{TAB}.curve.{metric}")
+
+
+def _read_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
+    """Return the points to draw, read again only when they can have changed: ten million take seconds to thin out.
+
+    Ended runs are known by the summaries of their metrics; while one is running, by the state of the store.
+    """
+    is_live = any(run.status == "running" for run in runs)
+    what = (
+        app.database.change_token() if is_live else None,
+        tuple((run.run_id, metric, run.metric_summaries.get(metric)) for run in runs for metric in metrics),
+    )
+    known = st.session_state.get(f"{TAB}.curves")
+    if known is None or known[0] != what:
+        history = app.tracking.metric_history([run.run_id for run in runs], list(metrics), max_points=MAX_POINTS)
+        known = st.session_state[f"{TAB}.curves"] = (what, history)
+    return cast("pd.DataFrame", known[1])
 
 
 def _draw_parallel(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> None:

@@ -444,7 +444,7 @@ def watch_in_production(
     drifted = [name for name, feature in found.features.items() if feature.drifted]
     monitoring.add_alert_rule(MODEL, version, "control_chart", "accuracy", severity="critical")
     monitoring.add_alert_rule(MODEL, version, "feature_drift")
-    alerts = monitoring.evaluate_alerts(MODEL, version, now=end)
+    alerts = monitoring.evaluate_alerts(MODEL, version, now=at + timedelta(hours=1))
     say(f"{len(rows)} days were watched; accuracy raised an alarm on {len(alarms)} of the last 7: {', '.join(alarms)}")
     say(f"{len(drifted)} of {len(FEATURES)} features drifted: {', '.join(drifted) or 'none'}")
     say(f"{len(alerts)} alerts are open: {'; '.join(alert.message for alert in alerts)}")

@@ -92,10 +92,7 @@ class FeatureVerbs(MonitoringBase):
             raise InvalidValueError(
                 "the reference frame has no rows or no columns; give the data the model was judged on"
             )
-        weights = {
-            check_key(feature, "importances"): to_float(weight, f"importances[{feature!r}]")
-            for feature, weight in (importances or {}).items()
-        }
+        weights = _weights(importances)
         profiles = {feature: profile_to_bytes(profile_column(column)) for feature, column in columns.items()}
         uid = new_id()
         with self._database.write() as session:
@@ -137,7 +134,7 @@ class FeatureVerbs(MonitoringBase):
         Raises
         ------
         StateError
-            If there is no reference yet.
+            If there is no reference yet, or it was replaced or deleted while the batch was counted.
         ValueError, TypeError
             If the frame has no rows.
         """
@@ -167,6 +164,10 @@ class FeatureVerbs(MonitoringBase):
             same = session.query(FeatureReferenceRow.id).filter_by(id=reference.id, uid=reference.uid)
             if same.with_for_update().one_or_none() is None:
                 raise StateError(f"the reference of {name} {version} was deleted meanwhile; log the batch again")
+            newer = session.query(FeatureReferenceRow.id).filter_by(monitored_id=reference.monitored_id)
+            if newer.filter(FeatureReferenceRow.id > reference.id).first() is not None:
+                # Counted on edges that nobody looks at any more, the batch would be stored and never seen.
+                raise StateError(f"the reference of {name} {version} was replaced meanwhile; log the batch again")
             if event is not None:
                 known_batch = session.query(FeatureBatchRow.id).filter_by(reference_id=reference.id, event_id=event)
                 if known_batch.first() is not None:
@@ -218,6 +219,7 @@ class FeatureVerbs(MonitoringBase):
         threshold = to_float(psi_threshold, "psi_threshold")
         if threshold <= 0.0:
             raise InvalidValueError(f"psi_threshold must be positive, got {threshold:g}")
+        weights = _weights(importances)
         left, right = read_frame(reference, "reference"), read_frame(current, "current")
         names = [*left, *(name for name in right if name not in left)]
         if features is not None:
@@ -235,7 +237,7 @@ class FeatureVerbs(MonitoringBase):
         return to_data_drift(
             compared,
             alpha=level,
-            importances=importances,
+            importances=weights,
             n_reference=max((column.n for column in left.values()), default=0),
             n_current=max((column.n for column in right.values()), default=0),
             multivariate=together,
@@ -419,3 +421,13 @@ class FeatureVerbs(MonitoringBase):
         newest = session.query(FeatureBatchRow.at).filter_by(reference_id=reference_id)
         found = newest.order_by(FeatureBatchRow.at.desc()).first()
         return None if found is None else found.at
+
+
+def _weights(importances: Mapping[str, float] | None) -> dict[str, float]:
+    """Return checked importances by column, named as `read_frame` names them: the column 0 is "0"."""
+    return {
+        check_key(feature if isinstance(feature, str) else str(feature), "importances"): to_float(
+            weight, f"importances[{feature!r}]"
+        )
+        for feature, weight in ({} if importances is None else importances).items()
+    }

@@ -144,7 +144,7 @@ def judge_metric(
             said.append(f"{inside} points of the look-back belong to the baseline and are not judged")
             judged_from = after
     else:
-        have = 0 if baseline is None else baseline.n
+        have = first if baseline is None else baseline.n
         said.append(f"learning: {have} baseline points before the look-back, {LEARNING_POINTS} are needed for limits")
     memory = judged_from
     judged = None

@@ -1,7 +1,8 @@
 """Predictions one by one, labels that arrive later, and what both say about the model.
 
 A prediction is stored once, under an id; a label finds it by that id, before or after it arrives. Classes and numbers
-are kept as their shortest exact text, so that 1, 1.0 and numpy's 1 are one class.
+are kept as their shortest exact text, so that 1, 1.0 and numpy's 1 are one class. True and False are read as 1 and 0
+where both spellings were logged.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from values import (
     check_name,
     check_text,
     new_id,
+    shorten,
     to_float,
     to_utc,
 )
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BucketPerformance", "PredictionPerformance", "PredictionVerbs", "bucket_start"]
 
+_BOOLEANS = {"True": "1", "False": "0"}
 MINIMUM_LABELS = 30  # labelled predictions with a probability, for a check of the calibration
 
 
@@ -298,6 +301,7 @@ class PredictionVerbs(MonitoringBase):
             if last is not None:
                 query = query.filter(PredictionRow.at <= last)
             rows: list[Any] = [tuple(row) for row in query.order_by(PredictionRow.at, PredictionRow.id)]
+        rows, chosen = _with_one_spelling(rows, chosen)
         kind = task or _guess_task(rows)
         if kind == "regression":
             _check_numbers(rows, name, version)
@@ -315,7 +319,7 @@ class PredictionVerbs(MonitoringBase):
             buckets=scored,
             total=total,
             calibration=calibration,
-            reasons=tuple(reasons),
+            reasons=(*_strangers(rows, kind), *reasons),
         )
 
 
@@ -393,6 +397,32 @@ def bucket_start(at: datetime, bucket: str) -> datetime:
     if bucket == "week":
         return day - timedelta(days=day.weekday())
     return day if bucket == "day" else day.replace(day=1)
+
+
+def _with_one_spelling(rows: list[Any], positive: str | None) -> tuple[list[Any], str | None]:
+    """Read True as 1 and False as 0 where both spellings of two classes were logged, say 0/1 and boolean labels."""
+    used = {text for _, prediction, _, label in rows for text in (prediction, label) if text is not None}
+    if not (used <= {*_BOOLEANS, *_BOOLEANS.values()} and used & {*_BOOLEANS} and used & {*_BOOLEANS.values()}):
+        return rows, positive
+    read = [(at, _BOOLEANS.get(p, p), chance, _BOOLEANS.get(label, label)) for at, p, chance, label in rows]
+    return read, None if positive is None else _BOOLEANS.get(positive, positive)
+
+
+def _strangers(rows: Sequence[Any], task: str) -> list[str]:
+    """Say it when no label is ever predicted: more often two spellings of the classes than a model that fails."""
+    known = [row for row in rows if row[3] is not None]
+    predicted, true = {row[1] for row in known}, {row[3] for row in known}
+    if task == "regression" or not known or predicted & true:
+        return []
+    return [
+        f"labels ({_some(true)}) and predictions ({_some(predicted)}) have no class in common; "
+        "if they are the same classes, log them in one spelling"
+    ]
+
+
+def _some(classes: set[str]) -> str:
+    shown = [shorten(text, 40) for text in sorted(classes)[:3]]
+    return ", ".join([*shown, "..."] if len(classes) > 3 else shown)
 
 
 def _as_number(text: str) -> float | None:

@@ -47,7 +47,7 @@ FloatArray = npt.NDArray[np.float64]
 
 MINIMUM_ROWS = 50  # usable values in either sample; below it there is no verdict
 PSI_THRESHOLD = 0.2  # the usual "act" level
-NOISE_LEVEL = 0.99  # quantile of the index without drift that must be reached as well
+NOISE_LEVEL = 0.99  # what chance alone stays below, of the index and of the share of nulls
 NULL_SHARE_CHANGE = 0.05  # change of the share of nulls that matters
 ALPHA = 0.05
 COMPARED_CATEGORIES = 50  # beyond so many, the rare ones are compared together
@@ -320,7 +320,8 @@ def judge_features(
 
     Notes
     -----
-    A feature without p-value does not count as a test. Shares of nulls are a family of tests of their own.
+    A feature without p-value does not count as a test. Shares of nulls are a family of tests of their own, at the level
+    of the floor of the index (.01): both together keep false alarms on columns with nulls below 5 %.
 
     References
     ----------
@@ -368,7 +369,7 @@ def _judge(feature: FeatureDrift, p: float | None, null_p: float | None, alpha: 
     before, after = feature.null_share_reference, feature.null_share_current
     null_drifted = (
         null_p is not None
-        and null_p < alpha
+        and null_p < min(alpha, 1.0 - NOISE_LEVEL)
         and before is not None
         and after is not None
         and abs(after - before) >= NULL_SHARE_CHANGE

@@ -240,12 +240,12 @@ class Evidence:
         Conditional power under the planned effect.
     direction : {"higher", "lower"}
     confidence : float
-        Level of the interval.
+        Level of the interval: with k treatments, a stopping rule's interval is one at ``1 - alpha / k``.
     mde : float or None
     unit : {"", "%"}
         "%" prints differences of rates in percentage points.
     guardrails_failed, guardrails_open : sequence of str
-        Guardrails that are shown to be worse, and those not yet shown to be safe.
+        Guardrails that are shown to be worse, and those not yet shown to be safe, each with what is missing.
     about_means : bool
         False when the p-value is about order (Mann-Whitney).
     continuous_monitoring : bool
@@ -375,7 +375,7 @@ def _success(e: Evidence, finding: str, prefix: str) -> Verdict:
         return Verdict(decision="too_small", recommendation=text)
     if e.guardrails_open:
         text = (
-            f"Not yet: {finding}, but these guardrails are not shown to be safe: {', '.join(e.guardrails_open)}; "
+            f"Not yet: {finding}, but these guardrails are not shown to be safe: {'; '.join(e.guardrails_open)}: "
             "collect more data or accept the risk on purpose."
         )
         return Verdict(decision="keep_running" if e.running else "inconclusive", recommendation=text)
@@ -387,7 +387,8 @@ def _finding(e: Evidence) -> str:
     assert e.p_value is not None
     word = "higher" if e.effect > 0 else "lower"
     size = format_number(abs(e.effect), e.unit)
-    lift = "" if e.relative_effect is None else f", {e.relative_effect:+.1%}"
+    change = f"{size} {word}" if e.effect else "as high"  # two equal estimates, which is not "no difference"
+    lift = "" if e.relative_effect is None or not e.effect else f", {e.relative_effect:+.1%}"
     if e.ci_lower is not None and e.ci_upper is not None:
         interval = (
             f"{e.confidence:.4g} interval {format_number(e.ci_lower, e.unit)} to {format_number(e.ci_upper, e.unit)}"
@@ -401,7 +402,8 @@ def _finding(e: Evidence) -> str:
     interval = interval.replace(f"{e.confidence:.4g}", f"{100 * e.confidence:.4g} %", 1)
     p = f"p = {e.p_value:.2g}" if e.p_value >= 1e-300 else "p < 1e-300"
     if e.about_means:
-        return f"{e.metric} is {size} {word} with {e.variant} ({interval}{lift}), {p}"
+        compared = f"{change} with {e.variant}" + ("" if e.effect else " as with the baseline")
+        return f"{e.metric} is {compared} ({interval}{lift}), {p}"
     chance = (
         ""
         if e.superiority is None
@@ -410,9 +412,9 @@ def _finding(e: Evidence) -> str:
     note = "; the test of ranks and the test of means disagree, so read both" if e.means_disagree else ""
     return (
         f"by ranks the distributions of {e.metric} differ with {p}{chance}; "
-        f"its mean is {size} {word} ({interval}{lift}){note}"
+        f"its mean is {change} ({interval}{lift}){note}"
         if (e.significant)
-        else f"by ranks {p}{chance}; the mean of {e.metric} is {size} {word} ({interval}{lift}){note}"
+        else f"by ranks {p}{chance}; the mean of {e.metric} is {change} ({interval}{lift}){note}"
     )
 
 

@@ -11,6 +11,9 @@ import pytest
 import scipy.stats
 import sqlalchemy as sa
 
+from ab_parts.aggregates import metric_data
+from ab_parts.analysis import analyze_data
+from ab_parts.summaries import data_from_values
 from ab_testing import (
     ABTestingFramework,
     Metric,
@@ -209,7 +212,7 @@ def test_a_leak_into_a_variant_of_weight_zero_blocks_the_verdict(lite):
 
 def test_phases_are_compared_within_and_never_pooled(ab):
     rng = np.random.default_rng(11)
-    exp_id = ab.create_experiment(design(traffic_split=0.1, min_sample_size=10))
+    exp_id = ab.create_experiment(design(traffic_split=0.1, min_sample_size=10, salt="phases"))
     early = [f"early{index}" for index in range(2000)]
     ab.record_events(exp_id, list(zip(early, rng.normal(0.0, 1.0, 2000).tolist(), strict=True)))
     ab.start_phase(exp_id, traffic_split=0.9)
@@ -448,3 +451,95 @@ def test_no_effect_is_never_called_no_difference():
 def test_an_improbably_large_lift_is_flagged():
     found = analyze_values([1.0, 1.1, 0.9, 1.0], [3.0, 3.1, 2.9, 3.0])
     assert any("Twyman" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("largest", [8, 20_000])
+def test_counts_in_the_database_are_those_of_the_values_in_every_phase(ab, largest):
+    exp_id = ab.create_experiment(design(metric_type="count", treatments={"a": 0.3, "b": 0.3}))
+    rng = np.random.default_rng(3)
+    everyone = {}
+    for phase in (1, 2):
+        if phase == 2:
+            ab.start_phase(exp_id, coverage=0.9)
+        values = {name: rng.poisson(3.0, 120) for name in ("baseline", "a", "b")}
+        values["a"][-2:] = (largest, largest + 1)  # too large for a code in the second case
+        everyone[phase] = values
+        ab.record_events(
+            exp_id,
+            [
+                {"user_id": f"{phase}-{name}-{place:03d}", "value": int(value), "variant": name}
+                for name, column in values.items()
+                for place, value in enumerate(column)
+            ],
+        )
+    with ab.database.read() as session:
+        live = ab._find_live(session, exp_id)
+        data = metric_data(session, live, 0)
+    for phase, values in everyone.items():
+        distinct, frequencies = data.tallies[phase]
+        for row, name in enumerate(("baseline", "a", "b")):
+            assert dict(zip(distinct, frequencies[row], strict=True)) == {
+                value: int((values[name] == value).sum()) for value in np.unique(np.concatenate([*values.values()]))
+            }
+    shares = ab.distribution(exp_id)
+    assert shares.groupby("variant")["n_subjects"].sum().to_dict() == {"baseline": 240, "a": 240, "b": 240}
+    assert shares["upper"].max() > largest
+
+
+def test_a_distribution_has_the_bins_of_numpy(ab):
+    exp_id = ab.create_experiment(design())
+    record(ab, exp_id, BASE, BETTER)
+    found = ab.distribution(exp_id, n_bins=5)
+    edges = np.linspace(min(BASE + BETTER), max(BASE + BETTER), 6)
+    for name, values in (("baseline", BASE), ("treatment", BETTER)):
+        part = found[found["variant"] == name]
+        wanted = np.histogram(values, edges)[0]
+        assert part["n_subjects"].tolist() == wanted[wanted > 0].tolist()
+
+
+def test_the_exposure_is_checked_without_a_look(ab):
+    exp_id = ab.create_experiment(design())
+    record(ab, exp_id, BASE, BETTER)
+    exposure = ab.check_exposure(exp_id)
+    assert exposure.n_assigned == {"baseline": 10, "treatment": 12}
+    assert exposure.problems == []
+    assert ab.looks(exp_id) == []
+    found = ab.analyze_experiment(exp_id)
+    assert (exposure.srm_p_value, exposure.n_conflicts) == (found.srm_p_value, found.n_conflicts)
+    ab.record_event(exp_id, "baseline-0", 1.0, variant="treatment")
+    exposure = ab.check_exposure(exp_id)
+    assert exposure.n_conflicts == 1
+    assert exposure.problems[0] in ab.analyze_experiment(exp_id).recommendation
+    json.dumps(exposure.to_dict(), allow_nan=False)
+
+
+def test_two_equal_estimates_are_called_neither_higher_nor_lower(lite):
+    exp_id = lite.create_experiment(design(metric_type="binary"))
+    record(lite, exp_id, [0, 1] * 50, [0, 1] * 50)
+    said = lite.analyze_experiment(exp_id).recommendation
+    assert "score is as high with treatment as with the baseline (95 % interval -13.6 pp to 13.6 pp), p = 1" in said
+    assert "lower with" not in said
+
+
+@pytest.mark.parametrize("stopping", ["group_sequential", "always_valid"])
+def test_an_interval_of_several_treatments_says_its_level(stopping):
+    for treatments, level in (({"a": 0.3, "b": 0.3}, "97.5 %"), (None, "95 %")):
+        config = design(treatments=treatments, planned_sample_size=1000, stopping=stopping)
+        rng = np.random.default_rng(5)
+        n = len(config.variants)
+        data = data_from_values(config, [rng.normal(size=200) for _ in range(n)])
+        found, _ = analyze_data(config, [data], assigned={1: [200] * n}, shares={1: None})
+        assert f"({level} interval" in found.recommendation
+
+
+def test_an_open_guardrail_says_what_is_missing(lite):
+    guard = Metric(name="failed", metric_type="binary", direction="lower", margin=0.05)
+    exp_id = lite.create_experiment(design(guardrails=[guard], min_sample_size=10))
+    rng = np.random.default_rng(0)
+    record(lite, exp_id, rng.normal(0, 1, 50).tolist(), rng.normal(5, 1, 50).tolist())
+    record(lite, exp_id, [0] * 50, [0] * 50, metric="failed")
+    found = lite.analyze_experiment(exp_id)
+    # Newcombe's interval for 0 of 50 against 0 of 50 ends at 7.13 points
+    reason = "50 and 50 subjects leave open that it is 7.13 pp higher, its margin is 5 pp"
+    assert f"failed ({reason})" in found.recommendation
+    assert found.comparisons[-1].notes == [f"not shown to be safe: {reason}"]

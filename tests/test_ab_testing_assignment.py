@@ -17,6 +17,7 @@ from ab_parts.assignment import hash_fraction
 from ab_testing import (
     ABTestingFramework,
 )
+from db import Database, NotFoundError, StateError
 from tests.ab_support import counts, design
 
 ROOT = Path(__file__).parents[1]
@@ -136,3 +137,28 @@ def test_an_assignment_made_elsewhere_is_stored_as_it_was(ab):
         ab.assign_many(exp_id, users, variant="baseline", store=False)
     with pytest.raises(ValueError, match="1 values for 20 subjects"):
         ab.assign_many(exp_id, users, variant=["baseline"])
+
+
+def test_what_another_process_does_counts_at_the_next_call(ab):
+    exp_id = ab.create_experiment(design(traffic_split=0.5))
+    url = ab.database.engine.url.render_as_string(hide_password=False)
+    other = ABTestingFramework(Database(url))  # with connections and memory of its own
+    users = [f"u{index}" for index in range(40)]
+    before = [ab.assign(exp_id, user, store=False) for user in users]
+    taken = users[0]
+    swapped = "baseline" if before[0] == "treatment" else "treatment"
+    other.assign(exp_id, taken, variant=swapped)
+    assert ab.assign(exp_id, taken, store=False) == swapped
+    other.start_phase(exp_id, traffic_split=1.0)
+    assert {ab.assign(exp_id, user, store=False) for user in users[1:]} == {"treatment"}
+    assert ab.assign(exp_id, taken, store=False) == swapped  # stored assignments stay
+    other.pause(exp_id)
+    with pytest.raises(StateError, match="paused"):
+        ab.assign(exp_id, "somebody new")
+    assert ab.assign(exp_id, taken) == swapped
+    other.resume(exp_id)
+    assert ab.assign(exp_id, "somebody new") == "treatment"
+    other.delete_experiment(exp_id, allow_running=True)
+    with pytest.raises(NotFoundError):
+        ab.assign(exp_id, users[1], store=False)
+    other.database.close()

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from ab_parts.analysis import analyze_data
+from ab_parts.summaries import data_from_values
 from ab_testing import (
     ABTestingFramework,
     analyze_values,
@@ -300,3 +302,30 @@ def test_the_planned_size_has_the_planned_power(kind, stopping):
         assert config.stopping == stopping
     found = simulate_experiment(config, effect=config.minimum_detectable_effect, n_simulations=1500, seed=5)
     assert found.significant_rate >= 0.8 - 3 * math.sqrt(0.16 / 1500)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopping", ["group_sequential", "fixed_horizon"])
+def test_the_planned_size_of_several_treatments_has_the_planned_power_for_each(stopping):
+    config = design(
+        treatments={"a": 1 / 3, "b": 1 / 3}, baseline_sd=1.0, minimum_detectable_effect=0.3, stopping=stopping
+    )
+    n, looks_planned, rounds = config.planned_sample_size, 5 if stopping == "group_sequential" else 1, 1200
+    edges = [round(n * (look + 1) / looks_planned) for look in range(looks_planned)]
+    rng = np.random.default_rng(17)
+    found = 0
+    for _ in range(rounds):
+        arms = [rng.normal(mean, 1.0, n) for mean in (0.0, 0.3, 0.0)]  # only the first treatment works
+        looks = []
+        for edge in edges:
+            data = data_from_values(config, [arm[:edge] for arm in arms])
+            analysis, new = analyze_data(
+                config, [data], assigned={1: [edge] * 3}, shares={1: None}, looks=looks, running=edge < n,
+                bayesian=False,
+            )  # fmt: skip
+            looks += new
+            if analysis.stopping.decision in ("stop_success", "stop_harm"):
+                break
+        found += analysis.is_significant and analysis.variant == "a"
+    error = math.sqrt(0.16 / rounds)
+    assert 0.8 - 3 * error <= found / rounds <= 0.8 + 5 * error  # Holm and the steps of looks give a little

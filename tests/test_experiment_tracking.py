@@ -65,6 +65,18 @@ def test_the_handle_finishes_a_run_and_fails_it_with_the_exception(tracking):
     assert "ZeroDivisionError: division by zero" in failed.error
 
 
+def test_a_run_that_its_block_ended_keeps_how_it_ended(tracking):
+    with tracking.run("e", "diverged") as run:
+        tracking.end_run(run.run_id, "failed", error="the loss diverged")
+        ended_at = run.snapshot().ended_at
+    found = run.snapshot()
+    assert (found.status, found.error, found.ended_at) == ("failed", "the loss diverged", ended_at)
+    with pytest.raises(ZeroDivisionError), tracking.run("e", "too early") as run:
+        tracking.end_run(run.run_id)
+        run.log({"m": 1 / 0})
+    assert run.snapshot().status == "failed"  # what went wrong afterwards is not hidden
+
+
 def test_runs_nest_and_deleting_the_parent_takes_the_children_along(tracking):
     with tracking.run("e", "parent") as parent, parent.run("child") as child:
         child.log({"m": 1})

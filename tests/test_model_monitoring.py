@@ -198,6 +198,12 @@ def test_fewer_than_eight_baseline_points_is_learning_and_says_so(monitoring: Mo
     assert all(point.lower is None for point in drift.points)
 
 
+def test_learning_counts_the_points_before_the_look_back(quick: ModelMonitoring) -> None:
+    for n in (1, 2, 3):
+        quick.log_performance(*MODEL, "auc", 0.8, at=START + timedelta(days=10 * n))
+        assert quick.detect_performance_drift(*MODEL, "auc").reasons[0].startswith(f"learning: {n - 1} baseline points")
+
+
 def test_limits_come_from_the_baseline_and_never_from_the_judged_points(quick: ModelMonitoring) -> None:
     base = noise(30)
     log_days(quick, [*base, *([0.2] * 7)])
@@ -379,6 +385,25 @@ def test_classes_are_one_whatever_their_type_and_regressions_are_numbers(quick: 
     quick.log_predictions("r", "1", x, labels=x + 1)
     found = quick.prediction_performance("r", "1")
     assert (found.task, found.total.scores["mae"]) == ("regression", pytest.approx(1.0))
+
+
+@pytest.mark.parametrize(("predictions", "labels"), [([1, 0, 1], [True, False, True]), ([True, False], [1, 0])])
+def test_zero_and_one_are_the_booleans_where_both_were_logged(
+    quick: ModelMonitoring, predictions: list[object], labels: list[object]
+) -> None:
+    quick.log_predictions(*MODEL, predictions, labels=labels)
+    for positive in (1, True):
+        scores = quick.prediction_performance(*MODEL, positive=positive).total.scores
+        assert (scores["accuracy"], scores["precision"], scores["recall"]) == (1.0, 1.0, 1.0)
+
+
+def test_labels_that_are_never_predicted_are_said_to_be_strangers(quick: ModelMonitoring) -> None:
+    quick.log_predictions(*MODEL, ["yes", "no"], labels=["Yes", "No"])
+    found = quick.prediction_performance(*MODEL)
+    assert found.total.scores["accuracy"] == 0.0
+    assert found.reasons[0].startswith("labels ('No', 'Yes') and predictions ('no', 'yes') have no class in common")
+    quick.log_labels(*MODEL, {quick.log_predictions(*MODEL, ["yes"], prediction_ids=["p"])[0]: "no"})
+    assert not any("in common" in reason for reason in quick.prediction_performance(*MODEL).reasons)
 
 
 def test_estimated_accuracy_meets_the_realised_one_for_a_calibrated_classifier_only(quick: ModelMonitoring) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from db import Database, NotFoundError, StateError
 from model_monitoring import ModelMonitoring
+from monitoring_parts import features
 from stats.drift import ks_two_sample, psi_two_sample, wasserstein_distance
 from stats.profiles import (
     Column,
@@ -176,6 +177,17 @@ def test_two_columns_of_one_name_and_unknown_features_are_refused(quick: ModelMo
         quick.detect_data_drift({"a": [1.0]}, {"a": [1.0]}, features=["b"])
 
 
+def test_importances_are_numbers_by_column_whatever_names_the_columns(quick: ModelMonitoring) -> None:
+    frame = np.random.default_rng(0).normal(size=(60, 2))
+    found = quick.detect_data_drift(frame, frame, importances={0: 0.75, "1": np.float64(0.25)})
+    assert (found.features["0"].importance, found.features["1"].importance) == (0.75, 0.25)
+    series = quick.detect_data_drift(frame, frame, importances=pd.Series([0.75, 0.25]))  # type: ignore[arg-type]
+    assert series.features["0"].importance == 0.75
+    for bad in (float("nan"), "0.5", None):
+        with pytest.raises((ValueError, TypeError), match=r"importances\['0'\]"):
+            quick.detect_data_drift(frame, frame, importances={"0": bad})  # type: ignore[dict-item]
+
+
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, float("nan"), "0.05", None])
 def test_a_nonsense_level_is_refused(quick: ModelMonitoring, alpha: object) -> None:
     with pytest.raises((ValueError, TypeError), match="alpha"):
@@ -228,6 +240,25 @@ def test_a_repeated_batch_id_adds_nothing(monitoring: ModelMonitoring) -> None:
     monitoring.set_reference(*MODEL, {"x": np.arange(100.0)})
     assert monitoring.log_features(*MODEL, {"x": np.arange(60.0)}, event_id="b1") == 60
     assert monitoring.log_features(*MODEL, {"x": np.arange(60.0)}, event_id="b1") == 0
+    assert monitoring.detect_feature_drift(*MODEL).n_current == 60
+
+
+def test_a_batch_counted_on_a_reference_that_was_replaced_meanwhile_is_refused(
+    monitoring: ModelMonitoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame({"x": np.arange(60.0)})
+    monitoring.set_reference(*MODEL, frame)
+    count = features.count_any
+
+    def replace_first(*args: object) -> object:
+        monkeypatch.setattr(features, "count_any", count)
+        ModelMonitoring(monitoring._database).set_reference(*MODEL, frame)
+        return count(*args)
+
+    monkeypatch.setattr(features, "count_any", replace_first)
+    with pytest.raises(StateError, match="replaced meanwhile; log the batch again"):
+        monitoring.log_features(*MODEL, frame, at=START)
+    assert monitoring.log_features(*MODEL, frame, at=START) == 60
     assert monitoring.detect_feature_drift(*MODEL).n_current == 60
 
 
@@ -405,14 +436,18 @@ def test_extreme_columns_are_compared_together_or_the_reason_is_given(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("null_share", [0.0, 0.3])
 @pytest.mark.parametrize("rows", [100, 300, 2_000])
-def test_no_drift_is_called_drift_in_at_most_five_of_a_hundred_runs(quick: ModelMonitoring, rows: int) -> None:
+def test_no_drift_is_called_drift_in_at_most_five_of_a_hundred_runs(
+    quick: ModelMonitoring, rows: int, null_share: float
+) -> None:
     rng = np.random.default_rng(rows)
     runs = 300
-    alarms = sum(
-        quick.detect_data_drift({"x": rng.normal(size=rows)}, {"x": rng.normal(size=rows)}).drift_detected
-        for _ in range(runs)
-    )
+
+    def column() -> dict[str, Any]:
+        return {"x": np.where(rng.random(rows) < null_share, np.nan, rng.normal(size=rows))}
+
+    alarms = sum(quick.detect_data_drift(column(), column()).drift_detected for _ in range(runs))
     assert alarms <= 0.05 * runs
 
 

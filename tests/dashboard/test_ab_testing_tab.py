@@ -13,6 +13,7 @@ from dashboard import ab_testing_details as details
 from dashboard import ab_testing_dialogs as dialogs
 from dashboard import ab_testing_forms as forms
 from dashboard import ab_testing_tab as tab
+from db import NotFoundError
 from tests.dashboard.conftest import healthy, shown_errors, texts
 
 HOSTILE = "![x](http://127.0.0.1:1/beacon.png) <b>bold</b> =1+1"
@@ -222,6 +223,23 @@ def test_a_test_is_paused_resumed_and_archived(app_test, testing):
     assert testing.get_experiment(exp_id).status == "archived"
 
 
+def test_an_ended_test_is_deleted_once_its_name_is_typed(app_test, testing):
+    exp_id = run_test(testing)
+    test = visit(app_test, test=exp_id)
+    assert not [button for button in test.button if button.key == "ab_testing.delete.open"]  # it is running
+    testing.conclude(exp_id)
+    healthy(test.run())
+    healthy(test.button(key="ab_testing.delete.open").click().run())
+    name = testing.get_experiment(exp_id).name
+    assert test.button(key="ab_testing.delete.confirm").disabled
+    assert "deleted for good" in texts(test)
+    healthy(test.text_input(key="ab_testing.delete.typed").set_value(name).run())
+    healthy(test.button(key="ab_testing.delete.confirm").click().run())
+    assert testing.list_experiments() == []
+    with pytest.raises(NotFoundError):
+        testing.get_experiment(exp_id)
+
+
 def test_one_event_is_recorded_by_hand_once(app_test, testing):
     exp_id = run_test(testing, n=20)
     test = visit(app_test, test=exp_id)
@@ -248,6 +266,7 @@ def test_events_are_uploaded_as_csv_and_a_replay_adds_nothing(app_test, testing)
     for _ in range(2):
         healthy(test.button(key="ab_testing.upload.open").click().run())
         test.file_uploader(key="ab_testing.upload.file").upload("events.csv", content.encode(), "text/csv")
+        healthy(test.run())
         healthy(test.button(key="ab_testing.upload.confirm").click().run())
     assert "Stored 0 new of 50 events" in [toast.value for toast in test.toast][-1]
     assert sum(testing.analyze_experiment(exp_id).n_subjects.values()) == 70
@@ -259,6 +278,7 @@ def test_a_bad_file_stores_nothing_and_names_the_row(app_test, testing):
     test = visit(app_test, test=exp_id)
     healthy(test.button(key="ab_testing.upload.open").click().run())
     test.file_uploader(key="ab_testing.upload.file").upload("e.csv", b"user_id,value\na,1\nb,maybe\n", "text/csv")
+    healthy(test.run())
     healthy(test.button(key="ab_testing.upload.confirm").click().run())
     assert "row 2: value must be a number, got 'maybe'" in shown_errors(test)[0]
     assert sum(testing.analyze_experiment(exp_id).n_subjects.values()) == 20
@@ -271,6 +291,7 @@ def test_attributes_are_uploaded_for_segments(app_test, testing):
     healthy(test.segmented_control(key="ab_testing.upload.what").set_value("Attributes").run())
     content = "user_id,country\n" + "\n".join(f"user-{i},{'CH' if i % 2 else 'DE'}" for i in range(60))
     test.file_uploader(key="ab_testing.upload.file").upload("a.csv", content.encode(), "text/csv")
+    healthy(test.run())
     healthy(test.button(key="ab_testing.upload.confirm").click().run())
     assert len(testing.analyze_experiment(exp_id, segment="country").segments) == 2
 
@@ -346,6 +367,31 @@ def test_a_test_between_free_names_is_created_and_its_draft_survives_another_tab
     made = testing.list_experiments()[0].config
     assert (made.baseline_model, made.treatment_model, made.stopping) == ("a", "b", "group_sequential")
     assert made.guardrails[0].direction == "lower"
+
+
+@pytest.mark.parametrize("rule", ["futility", "mixture"])
+def test_the_options_of_the_stopping_rule_are_in_the_form(app_test, testing, rule):
+    test = app_test("A/B testing")
+    test.session_state["ab_testing.create"] = True
+    healthy(test.run())
+    test.text_input(key="ab_testing.create.0.name").set_value("b against a")
+    test.text_input(key="ab_testing.create.0.metric").set_value("minutes")
+    test.number_input(key="ab_testing.create.0.mde").set_value(0.5)
+    test.number_input(key="ab_testing.create.0.sd").set_value(2.0)
+    if rule == "futility":
+        test.selectbox(key="ab_testing.create.0.futility_rule").set_value("beta_spending")
+        healthy(test.run())
+    else:
+        test.selectbox(key="ab_testing.create.0.stopping").set_value("Always valid: look whenever you like")
+        healthy(test.run())
+        healthy(test.selectbox(key="ab_testing.create.0.sequential_test").set_value("msprt").run())
+        healthy(test.number_input(key="ab_testing.create.0.mixing_sd").set_value(0.4).run())
+    healthy(test.button(key="ab_testing.create.submit").click().run())
+    made = testing.list_experiments()[0].config
+    if rule == "futility":
+        assert (made.stopping, made.futility_rule) == ("group_sequential", "beta_spending")
+    else:
+        assert (made.stopping, made.sequential_test, made.mixing_sd) == ("always_valid", "msprt", 0.4)
 
 
 def test_the_calculator_gives_size_power_and_effect_with_a_curve(app_test):

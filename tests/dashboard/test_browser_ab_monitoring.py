@@ -37,7 +37,9 @@ def events(lift, *, n=600, split=0.5):
 
 def upload(screen, label, name, content, mime="text/csv"):
     box = screen.page.get_by_test_id("stDialog").locator("input[type=file]")
-    box.set_input_files({"name": name, "mimeType": mime, "buffer": content})
+    # A button pressed while the file is still on its way has no file to act on.
+    with screen.page.expect_response(lambda response: "upload_file" in response.url):
+        box.set_input_files({"name": name, "mimeType": mime, "buffer": content})
     screen.page.get_by_test_id("stDialog").get_by_text(name).first.wait_for()
     screen.idle()
     screen.page.get_by_test_id("stDialog").get_by_role("button", name=label, exact=True).click()

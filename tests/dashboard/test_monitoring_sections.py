@@ -217,17 +217,18 @@ def test_predictions_are_uploaded_and_their_labels_arrive_later(app_test, monito
     feed(monitoring, days=3)
     test = section(app_test, "Predictions")
     healthy(test.button(key="monitoring.predictions.open").click().run())
-    healthy(test.button(key="monitoring.predictions.confirm").click().run())
-    assert "choose a file first" in shown_errors(test)[0]
+    assert test.button(key="monitoring.predictions.confirm").disabled  # until a file is there
     at = (NOW + timedelta(days=2)).isoformat()
     rows = "\n".join(f"00{i},{'stay' if i % 2 else 'leave'},0.9,{at}" for i in range(40))
     content = f"prediction_id,prediction,probability,at\n{rows}\n".encode()
     test.file_uploader(key="monitoring.predictions.file").upload("p.csv", content, "text/csv")
+    healthy(test.run())
     healthy(test.button(key="monitoring.predictions.confirm").click().run())
     assert "Added 40 predictions" in [toast.value for toast in test.toast]
     healthy(test.button(key="monitoring.labels.open").click().run())
     labels = "prediction_id,label\n" + "\n".join(f"00{i},stay" for i in range(30)) + "\nunknown,stay\n"
     test.file_uploader(key="monitoring.labels.file").upload("l.csv", labels.encode(), "text/csv")
+    healthy(test.run())
     healthy(test.button(key="monitoring.labels.confirm").click().run())
     assert "30 labels found a prediction; 1 wait for theirs" in [toast.value for toast in test.toast]
     total = monitoring.prediction_performance("churn", "1.0.0").total
@@ -314,6 +315,7 @@ def test_the_importance_of_features_is_given_with_the_reference(app_test, monito
     test.file_uploader(key="monitoring.reference.file").upload(
         "r.csv", features(300).to_csv(index=False).encode(), "text/csv"
     )
+    healthy(test.run())
     test.text_area(key="monitoring.reference.importances").set_value("plan = much")
     healthy(test.button(key="monitoring.reference.confirm").click().run())
     assert "'plan' must be a number" in shown_errors(test)[0]

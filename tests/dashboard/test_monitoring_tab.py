@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -88,6 +89,73 @@ def test_the_tables_say_verdicts_in_words_and_hold_no_nan_text(watched):
     assert len(view.features["Reference"].iloc[0]) <= tab.MAX_HISTOGRAM_BARS
     words = view.metrics.astype(str).to_csv() + " ".join(value for _, value, _ in view.kpis)
     assert "None" not in words
+
+
+@pytest.fixture
+def unreadable(watched, store):
+    """The same, and the stored profiles of the features are of a format that nobody knows."""
+    with sqlite3.connect(store.path) as connection:
+        changed = connection.execute("UPDATE feature_profiles SET data = ?", (b"\x63broken",)).rowcount
+    connection.close()
+    assert changed == 3
+    return watched
+
+
+def test_metrics_are_judged_as_usual_when_a_stored_profile_cannot_be_read(watched, store, request):
+    choices = tab.Choices(name="churn", version="1.0.0")
+    whole = tab.build_view(watched, choices)
+    request.getfixturevalue("unreadable")
+    part = tab.build_view(watched, choices)
+    assert "unknown format" in str(part.features_error)
+    assert "unknown format" in part.report.reasons[0]
+    pd.testing.assert_frame_equal(part.metrics, whole.metrics)
+    pd.testing.assert_frame_equal(part.violations, whole.violations)
+    assert part.metric_ids == whole.metric_ids
+    for mine, theirs in zip(part.report.metrics, whole.report.metrics, strict=True):
+        assert (mine.n_points, mine.last_value, mine.last_at) == (theirs.n_points, theirs.last_value, theirs.last_at)
+        assert (mine.mean, mine.prediction_count) == (theirs.mean, theirs.prediction_count)
+    names = ("start_at", "end_at", "open_alerts", "total_predictions", "n_predictions_logged", "version_id")
+    assert [getattr(part.report, n) for n in names] == [getattr(whole.report, n) for n in names]
+    assert (part.features_error is None, part.feature, len(part.features)) == (False, None, 0)
+
+
+def test_features_that_cannot_be_read_show_their_sentence_and_the_other_sections_stay(app_test, unreadable):
+    test = visit(app_test, watch="churn:1.0.0")
+    assert not shown_errors(test)
+    assert len(test.get("plotly_chart")) == 1
+    assert "accuracy left its control limits" in texts(test)
+    assert "the features cannot be judged" in texts(test)
+    test = visit(app_test, watch="churn:1.0.0", **{"monitoring.section": "Features"})
+    (error,) = shown_errors(test)
+    assert error.startswith("Features: ")
+    assert "unknown format" in error
+    assert "1 of 2" in texts(test)
+    assert test.button(key="monitoring.reference.first").label == "Set reference"
+    for section in ("Predictions", "Alerts"):
+        assert not shown_errors(visit(app_test, watch="churn:1.0.0", **{"monitoring.section": section}))
+
+
+@pytest.mark.parametrize(
+    ("broken", "section", "kept"),
+    [
+        ("charts.monitoring.plot_feature", "Features", "1 of 3 features drifted"),
+        ("dashboard.monitoring_sections.read_history", "Features", "1 of 3 features drifted"),
+        ("charts.monitoring.plot_control_chart", "Performance", "1 baseline"),
+        ("dashboard.monitoring_sections.baselines_frame", "Performance", "violations"),
+        ("chain.links_of_watch", "Performance", "violations"),
+        ("dashboard.monitoring_alerts.render_alerts", "Alerts", "Open alerts"),
+    ],
+)
+def test_a_part_that_fails_leaves_the_others_standing(app_test, watched, monkeypatch, broken, section, kept):
+    def fail(*_arguments, **_options):
+        raise ValueError("this part is broken")
+
+    watched.detect_performance_drift("churn", "1.0.0", "accuracy")  # freezes a baseline
+    monkeypatch.setattr(broken, fail)
+    test = visit(app_test, watch="churn:1.0.0", **{"monitoring.section": section})
+    assert ["this part is broken" in error for error in shown_errors(test)] == [True]
+    assert kept in texts(test)
+    assert len(test.get("plotly_chart")) == {"Features": 1, "Alerts": 0}.get(section, "chart" not in broken)
 
 
 def test_a_version_without_reference_says_so_and_one_without_metrics_too(monitoring):
@@ -209,16 +277,17 @@ def test_a_reference_and_a_batch_are_uploaded_as_csv_and_parquet(app_test, monit
     monitoring.log_performance("churn", "1.0.0", "accuracy", 0.9)
     test = app_test("Monitoring")
     healthy(test.button(key="monitoring.reference.open").click().run())
-    healthy(test.button(key="monitoring.reference.confirm").click().run())
-    assert "choose a file first" in shown_errors(test)[0]
+    assert test.button(key="monitoring.reference.confirm").disabled  # until a file is there
     content = features(800).to_csv(index=False).encode()
     test.file_uploader(key="monitoring.reference.file").upload("reference.csv", content, "text/csv")
+    healthy(test.run())
     healthy(test.button(key="monitoring.reference.confirm").click().run())
     assert monitoring.list_monitored()[0]["has_reference"]
     healthy(test.button(key="monitoring.batch.open").click().run())
     path = tmp_path / "batch.parquet"
     features(200, shift=12).to_parquet(path)
     test.file_uploader(key="monitoring.batch.file").upload("b.parquet", path.read_bytes(), "application/octet-stream")
+    healthy(test.run())
     healthy(test.button(key="monitoring.batch.confirm").click().run())
     drift = monitoring.detect_feature_drift("churn", "1.0.0")
     assert drift.n_current == 200
@@ -229,6 +298,7 @@ def test_a_bad_upload_changes_nothing_and_says_what_to_do(app_test, watched):
     test = visit(app_test, watch="churn:1.0.0")
     healthy(test.button(key="monitoring.batch.open").click().run())
     test.file_uploader(key="monitoring.batch.file").upload("b.parquet", b"\x80\x04cos\nsystem\n", "x/y")
+    healthy(test.run())
     healthy(test.button(key="monitoring.batch.confirm").click().run())
     assert "this is not a Parquet file" in shown_errors(test)[0]
     assert watched.detect_feature_drift("churn", "1.0.0").n_current == 300 * 8

@@ -45,6 +45,9 @@ def app(tmp_path):
     )
     (folder / "static" / "js" / "grid.y2.js").write_text("export const a=1")
     (folder / "static" / "js" / "later.z3.js").write_text("")
+    (folder / "static" / "css").mkdir()
+    (folder / "static" / "css" / "DataFrame.s5.css").write_text("")
+    (folder / "static" / "css" / "OtherElement.t6.css").write_text("")
     (tmp_path / "secret.js").write_text("secret")
     (folder / "outside.js").write_text("not below static/static")
     return server.StaticFilesInMemory(elsewhere, folder)
@@ -81,12 +84,17 @@ def test_the_first_page_names_what_tables_need_and_nothing_that_comes_later(app)
     assert headers[b"cache-control"] == b"no-cache"
     found = re.findall(rb'modulepreload" crossorigin href="([^"]+)"', body)
     assert found == [b"./static/js/DataFrame.x1.js", b"./static/js/grid.y2.js"]
+    assert re.findall(rb'stylesheet" crossorigin href="([^"]+)"', body) == [b"./static/css/DataFrame.s5.css"]
+    assert body.count(b"</head>") == 1
 
 
 def test_the_installed_streamlit_has_a_script_for_the_elements_that_are_preloaded():
-    chunks = server.chunks_needed(server.static_folder() / "static" / "js", ("DataFrame", "Metric", "Selectbox"))
-    stems = {name.partition(".")[0] for name in chunks}
-    assert {"DataFrame", "Metric", "Selectbox", "arrowFormatUtils"} <= stems
+    folder = server.static_folder() / "static"
+    stems = {name.partition(".")[0] for name in server.chunks_needed(folder / "js")}
+    assert {*server.ELEMENTS, "arrowFormatUtils"} <= stems
+    page = server.StaticFilesInMemory(elsewhere).first_page().decode()
+    assert [file for file in re.findall(r'href="\./static/([^"]+)"', page) if not (folder / file).is_file()] == []
+    assert re.search(r'rel="stylesheet" crossorigin href="\./static/css/DataFrame\.[\w.-]+\.css"', page)
 
 
 def test_modules_that_are_loaded_ahead_exist_and_one_that_fails_stops_nothing(monkeypatch):

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from dashboard.tracking_tab import Choices, build_view, differences, differences_frame, main_metric, tidy_column
+from dashboard.tracking_tab import (
+    Choices,
+    build_view,
+    differences,
+    differences_frame,
+    last_value_expression,
+    main_metric,
+    tidy_column,
+)
+from db import StateError
+from model_registry import ModelRegistryManager
+from tests import test_chain
 from tests.dashboard.conftest import healthy, shown_errors, texts
+from tracking_parts.records import goal_of
+
+mlflow_folder = test_chain.store  # a fixture: the store of an MLflow with one run and three registered versions
 
 # -- the view --------------------------------------------------------------------------------------------------
 
@@ -43,6 +57,38 @@ def test_the_table_shows_the_value_of_the_history_that_was_asked_for(seed, value
     view = build_view(seed.tracking, Choices(values=values))
     row = view.frame[view.frame["name"] == "run-0"].iloc[0]
     assert row["metrics.loss"] == pytest.approx(expected, abs=0.001)
+
+
+def test_a_key_is_found_whatever_characters_it_has(seed):
+    for key in ("a`b", "loss.min", "and", "f1 @ 5", "`"):
+        run_id = seed.tracking.start_run("odd", f"with {key}")
+        seed.tracking.log_metrics(run_id, {key: [0.5, 0.25, 0.75]})
+        seed.tracking.end_run(run_id)
+        assert build_view(seed.tracking, Choices(order=key)).ids[0] == run_id
+        only = Choices(experiment="odd", order=key, values="best", columns=(f"metrics.{key}",))
+        view = build_view(seed.tracking, only)
+        best = 0.25 if goal_of(key) == "min" else 0.75
+        assert view.frame[f"metrics.{key}"].iloc[0] == best
+        assert float(view.kpis[3][1]) == best
+        last = seed.tracking.search_runs(experiment="odd", order_by=last_value_expression(key), limit=1)
+        assert last["run_id"].iloc[0] == run_id
+
+
+def test_a_metric_without_a_finite_value_is_empty_and_hides_no_other(seed):
+    run_id = seed.tracking.start_run("training", "diverged")
+    seed.tracking.log_metrics(run_id, {"loss": float("nan")})
+    seed.tracking.end_run(run_id)
+    view = build_view(seed.tracking, Choices(values="best"))
+    by_name = view.frame.set_index("name")["metrics.loss"]
+    assert by_name["diverged"] != by_name["diverged"]
+    assert by_name["run-0"] == pytest.approx(0.317, abs=0.001)
+
+
+def test_names_that_no_run_has_are_pointed_out(seed):
+    view = build_view(seed.tracking, Choices(filter="metrics.acuracy > 0.5"))
+    assert view.ids == ()
+    assert "acuracy" in view.warnings[0]
+    assert build_view(seed.tracking, Choices(filter="metrics.accuracy > 0.5")).warnings == ()
 
 
 def test_chosen_columns_replace_the_first_few(seed):
@@ -121,6 +167,14 @@ def test_a_wrong_filter_shows_one_sentence_an_id_and_the_place(app_test, seed):
     assert test.code[0].value.splitlines()[0].strip() == "metrics.accuracy >"
 
 
+def test_a_filter_with_an_unknown_name_says_so_above_the_table(app_test, seed):
+    test = app_test(tab="Tracking", query={"tracking.filter": ["metrics.acuracy > 0.5"]})
+    (warning,) = test.warning
+    assert "acuracy" in warning.value
+    assert "No run matches" in texts(test)
+    assert not shown_errors(test)
+
+
 def test_columns_and_values_are_chosen(app_test, seed):
     test = app_test(tab="Tracking")
     healthy(test.multiselect(key="tracking.columns").set_value(["params.kind"]).run())
@@ -162,6 +216,31 @@ def test_smoothing_axis_and_scale_change_the_curves(app_test, seed):
     assert "Time since the first point (s)" in test.get("plotly_chart")[0].proto.spec
     healthy(test.toggle(key="tracking.log_y").set_value(True).run())
     assert '"type":"log"' in test.get("plotly_chart")[0].proto.spec
+
+
+def test_curves_are_thinned_out_once_and_again_when_points_were_added(app_test, seed, monkeypatch):
+    run_id = seed.tracking.start_run("training", "live")
+    seed.tracking.log_metrics(run_id, {"accuracy": [0.1, 0.2]})
+    read = type(seed.tracking).metric_history
+    calls = []
+
+    def counted(self, *arguments, **options):
+        calls.append(arguments)
+        return read(self, *arguments, **options)
+
+    monkeypatch.setattr(type(seed.tracking), "metric_history", counted)
+    test = app_test(tab="Tracking", query={"run": [*seed.runs[:2], run_id]})
+    healthy(test.slider(key="tracking.smoothing").set_value(0.5).run())
+    assert len(calls) == 1
+    seed.tracking.log_metrics(run_id, {"accuracy": 0.777}, step=2)
+    healthy(test.run())
+    assert len(calls) == 2
+    assert 0.777 in test.session_state["tracking.curves"][1]["value"].tolist()
+    seed.tracking.end_run(run_id)
+    healthy(test.run())
+    seed.tracking.start_run("training", "another")
+    healthy(test.run())
+    assert len(calls) == 3
 
 
 def test_at_most_ten_runs_are_chosen_at_first(app_test, seed):
@@ -225,6 +304,39 @@ def test_an_import_that_fails_says_why(app_test, seed):
     healthy(test.text_input(key="tracking.import.source").set_value("/no/such/folder").run())
     healthy(test.button(key="tracking.import.confirm").click().run())
     assert shown_errors(test)[0].startswith("Import from MLflow: ")
+
+
+def test_an_import_brings_runs_and_registered_versions_and_lists_what_stayed_behind(app_test, store, mlflow_folder):
+    test = open_dialog(app_test, "import", {})
+    healthy(test.text_input(key="tracking.import.source").set_value(str(mlflow_folder)).run())
+    healthy(test.button(key="tracking.import.confirm").click().run())
+    said = texts(test)
+    assert "1 new of 1 run, with" in said
+    assert "2 new of 3 registered versions" in said
+    assert "thing did not come over" in said or "things did not come over" in said
+    assert "version 3 of 'churn/eu' was left out: its files are not below the store" in said
+    versions = ModelRegistryManager(store)
+    assert str(versions.get_version("churn-eu", "1.0.0").stage) == "Production"
+    assert versions.get_version("churn-eu", "2.0.0").run_id
+    healthy(test.button(key="tracking.imported.close").click().run())
+    assert "did not come over" not in texts(test)
+    again = open_dialog(app_test, "import", {})
+    healthy(again.text_input(key="tracking.import.source").set_value(str(mlflow_folder)).run())
+    healthy(again.button(key="tracking.import.confirm").click().run())
+    assert "0 new of 1 run, with" in texts(again)
+    assert "0 new of 3 registered versions" in texts(again)
+
+
+def test_runs_that_came_over_are_told_when_the_registered_versions_fail(app_test, mlflow_folder, monkeypatch):
+    def fail(*_arguments, **_options):
+        raise StateError("the registry is being moved")
+
+    monkeypatch.setattr("chain.import_mlflow_versions", fail)
+    test = open_dialog(app_test, "import", {})
+    healthy(test.text_input(key="tracking.import.source").set_value(str(mlflow_folder)).run())
+    healthy(test.button(key="tracking.import.confirm").click().run())
+    assert "1 new of 1 run" in texts(test)
+    assert "the registered versions: the registry is being moved" in texts(test)
 
 
 def test_example_data_fills_the_tab_from_its_empty_state(app_test, store):
