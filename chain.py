@@ -246,7 +246,7 @@ _MLFLOW_STAGES = {"Staging": "Staging", "Production": "Production", "Archived": 
 def import_mlflow_versions(
     registry: ModelRegistryManager, source: str, runs: ImportReport | None = None, *, actor: str | None = None
 ) -> VersionsImport:
-    """Bring the registered versions of an MLflow SQLite store over, each once, as files: none of them is opened.
+    """Bring the registered versions of an MLflow store over, each once, as files: none of them is opened.
 
     Parameters
     ----------

@@ -350,8 +350,8 @@ def _register_dialog(app: ui.App, run_id: str) -> None:
 @st.dialog("Import from MLflow", on_dismiss=ui.close_dialog)
 def _import_dialog(app: ui.App) -> None:
     st.write(
-        "Brings over experiments, runs, params, metric histories, tags and files, and the registered versions of a "
-        "database. Repeated, it adds nothing twice."
+        "Brings over experiments, runs, params, metric histories, tags and files, and the registered versions. "
+        "Repeated, it adds nothing twice."
     )
     source = st.text_input(
         "Folder or database of MLflow", key=f"{TAB}.import.source", placeholder="./mlruns or sqlite:///mlflow.db"
@@ -381,7 +381,7 @@ def _import(app: ui.App, source: str) -> tuple[list[str], list[str]]:
     if versions.n_found:
         came.append(f"{versions.n_new:,} new of {formats.plural(versions.n_found, 'registered version')}")
     else:
-        came.append("no registered version was found; those of a folder of files, without a database, are not read")
+        came.append("no registered version was found")
     return came, [*problems, *versions.problems]
 
 

@@ -63,3 +63,27 @@ def test_registered_versions_of_mlflow_become_versions_that_name_their_runs(data
     assert (second.stage, second.tags) == ("Development", {"mlflow_version": "2"})
     again = chain.import_mlflow_versions(registry, str(store), runs)
     assert (again.n_new, again.n_known, again.model_ids) == (0, 2, report.model_ids)
+
+
+def test_registered_versions_of_a_folder_store_are_found_too(sqlite_database, tmp_path):
+    runs = tmp_path / "mlruns"
+    model = runs / "1" / RUN / "artifacts" / "model"
+    model.mkdir(parents=True)
+    (model / "weights.txt").write_text("weights")
+    (runs / "1" / "meta.yaml").write_text("experiment_id: '1'\nlifecycle_stage: active\nname: churn\n")
+    texts = {
+        1: f"current_stage: Production\ndescription: 'it''s the first: good'\nname: reader\nrun_id: {RUN}\n",
+        2: f"current_stage: Deleted_Internal\ndescription: null\nname: reader\nrun_id: {RUN}\n",
+        10: f"current_stage: None\ndescription: |\n  # Card\n  of lines\nname: reader\nrun_id: {RUN}\n",
+    }
+    for version, text in texts.items():
+        folder = runs / "models" / "reader" / f"version-{version}"
+        folder.mkdir(parents=True)
+        (folder / "meta.yaml").write_text(f"{text}source: file://{OLD}/1/{RUN}/artifacts/model\nversion: {version}\n")
+    registry = ModelRegistryManager(sqlite_database)
+    report = chain.import_mlflow_versions(registry, str(runs))
+    assert report.problems == ()
+    assert list(report.model_ids) == [("reader", 1), ("reader", 10)]
+    assert registry.get_version("reader", "1.0.0").description == "it's the first: good"
+    assert registry.get_production("reader").version == "1.0.0"
+    assert chain.import_mlflow_versions(registry, str(runs)).n_new == 0

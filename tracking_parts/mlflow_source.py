@@ -448,25 +448,17 @@ class RegisteredVersion:
 def read_registered_versions(
     source: str | os.PathLike[str], artifact_root: str | os.PathLike[str] | None = None
 ) -> list[RegisteredVersion]:
-    """Return the registered versions of a SQLite store, oldest first, for whoever registers them here."""
+    """Return the registered versions of a store, those of one name oldest first, for whoever registers them here."""
     kind, path = find_store(source)
-    if kind != "sqlite":
-        return []
-    roots = [path.parent] + ([Path(artifact_root).expanduser().resolve()] if artifact_root is not None else [])
-    connection = _open(path)
-    try:
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if "model_versions" not in tables:
-            return []
-        rows = connection.execute("SELECT * FROM model_versions ORDER BY name, version").fetchall()
-    finally:
-        connection.close()
+    roots = [path.parent if kind == "sqlite" else path]
+    if artifact_root is not None:
+        roots.append(Path(artifact_root).expanduser().resolve())
     found = []
-    for row in rows:
-        if _get(row, "current_stage") == "Deleted_Internal":
+    for row in _versions_of_database(path) if kind == "sqlite" else _versions_of_folder(path):
+        stage, run_id = str(row.get("current_stage") or "None"), row.get("run_id") or None
+        if stage == "Deleted_Internal":
             continue
-        run_id = _get(row, "run_id") or None
-        uri = _get(row, "storage_location") or _get(row, "source")
+        uri = row.get("storage_location") or row.get("source")
         try:
             folder = find_artifacts(uri, str(run_id), roots) if uri and not str(uri).startswith("models:") else None
         except _Refused:
@@ -475,10 +467,43 @@ def read_registered_versions(
             RegisteredVersion(
                 name=str(row["name"]),
                 version=int(row["version"]),
-                stage=str(_get(row, "current_stage") or "None"),
-                description=_get(row, "description"),
+                stage=stage,
+                description=row.get("description") or None,
                 run_id=run_id,
                 folder=folder,
             )
         )
-    return found
+    return sorted(found, key=lambda item: (item.name, item.version))
+
+
+def _versions_of_database(path: Path) -> list[dict[str, Any]]:
+    connection = _open(path)
+    try:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "model_versions" not in tables:
+            return []
+        return [dict(row) for row in connection.execute("SELECT * FROM model_versions")]
+    finally:
+        connection.close()
+
+
+def _versions_of_folder(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what each models/NAME/version-N/meta.yaml says; of one with an odd description, all but that."""
+    for file in path.glob("models/*/version-*/meta.yaml"):
+        number = file.parent.name.removeprefix("version-")
+        if file.parent.is_symlink() or file.parent.parent.is_symlink() or not number.isdecimal():
+            continue
+        try:
+            text = _read_text(file)
+            try:
+                meta = read_flat_yaml(text)
+            except _Refused:
+                plain = ("current_stage:", "name:", "run_id:", "source:", "storage_location:")
+                meta = read_flat_yaml("\n".join(line for line in text.splitlines() if line.startswith(plain)))
+        except _Refused:
+            continue
+        yield (
+            {"name": file.parent.parent.name}
+            | {key: value for key, value in meta.items() if value}
+            | {"version": number}
+        )
