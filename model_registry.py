@@ -70,7 +70,7 @@ from registry_parts.registration import (
 )
 from registry_parts.signature import fingerprint_data, infer_signature
 from registry_parts.stages import ask_gates, check_evidence, roll_back, transition
-from values import InvalidValueError, check_key, check_text, to_int, to_utc
+from values import InvalidTypeError, InvalidValueError, check_key, check_text, to_int, to_utc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,6 +197,8 @@ class ModelRegistryManager:
         formats.check_serializer(serializer)
         if serializer not in formats.FILE_NAMES:
             raise InvalidValueError(f"serializer {serializer!r} is for files and folders; use register_file()")
+        if model is None:
+            raise InvalidTypeError("model is None: pass the trained object (a training function may lack its return)")
         known, facts["environment"] = environment.capture(model)
         facts["dependencies"] = known | facts["dependencies"]
         facts["signature"] = None if input_example is None else infer_signature(model, input_example)

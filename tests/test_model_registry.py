@@ -1045,3 +1045,9 @@ def test_the_order_of_events_does_not_depend_on_the_clock(registry, monkeypatch)
 
 def test_versions_of_equal_precedence_have_equal_keys():
     assert precedence_key("1.0.0+a") == precedence_key("1.0.0+b") == precedence_key("1.0.0")
+
+
+def test_none_instead_of_a_model_is_refused_and_nothing_is_stored(registry: ModelRegistryManager) -> None:
+    with pytest.raises(TypeError, match="model is None"):
+        registry.register_model(None, "m", "1.0.0")
+    assert registry.list_models() == []
