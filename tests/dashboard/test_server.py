@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -23,7 +24,9 @@ def ask(app, path, method="GET", headers=()):
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": list(headers), "root_path": ""}
-    asyncio.run(app(scope, receive, send))
+    # In a thread of its own: a browser of another test may have an event loop running in this one.
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, app(scope, receive, send)).result()
     body = b"".join(message.get("body", b"") for message in sent[1:])
     return sent[0]["status"], dict(sent[0]["headers"]), body
 
