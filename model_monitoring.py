@@ -699,6 +699,7 @@ class ModelMonitoring(AlertVerbs, FeatureVerbs, PredictionVerbs, RemovalVerbs):
             reasons.append(f"only the first {REPORT_METRICS} series are in this report")
         metrics = [self._summary(session, row, (name, version), start, end, window) for row in series]
         drift: DataDrift | None = None
+        features_error: str | None = None
         try:
             drift = self._feature_drift(
                 session, name, version, end - timedelta(days=window), end, ALPHA, psi_threshold=0.2
@@ -706,6 +707,9 @@ class ModelMonitoring(AlertVerbs, FeatureVerbs, PredictionVerbs, RemovalVerbs):
             reasons += drift.reasons
         except StateError:
             reasons.append("no reference of the features was set: data drift cannot be judged")
+        except ValueError as error:  # a stored profile that cannot be read must not hide the metrics
+            features_error = " ".join(str(error).split())
+            reasons.append(f"the features cannot be judged: {features_error}")
         if newest is None:
             reasons.append("nothing was logged yet")
         elif now - newest > timedelta(days=max(2.0, window)):
@@ -738,6 +742,7 @@ class ModelMonitoring(AlertVerbs, FeatureVerbs, PredictionVerbs, RemovalVerbs):
             model_size_bytes=None if size is None else int(size),
             open_alerts=int(alerts or 0),
             reasons=tuple(reasons),
+            features_error=features_error,
         )
 
     def _newest(self, session: Session, monitored_id: int, series_ids: Sequence[int]) -> datetime | None:

@@ -20,7 +20,7 @@ from dashboard import components as ui
 from dashboard import formats
 from dashboard.ab_testing_tab import p_text
 from dashboard.monitoring_rules import CHART_RULES, DEFAULT_RULES, rule_text
-from db import ModelDeskError, NotFoundError, StateError
+from db import NotFoundError, StateError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,18 +182,9 @@ def build_view(monitoring: ModelMonitoring, choices: Choices, now: datetime | No
     NotFoundError
         If nothing was ever logged under that name and version.
     """
-    features_error: Exception | None = None
-    try:
-        report = monitoring.generate_monitoring_report(
-            choices.name, choices.version, days=choices.days, lookback_days=choices.days
-        )
-    except NotFoundError:
-        raise
-    except (ModelDeskError, ValueError) as error:  # a stored profile that cannot be read must not hide the metrics
-        from dashboard.monitoring_partial import report_of_metrics
-
-        report = report_of_metrics(monitoring, choices.name, choices.version, choices.days, error)
-        features_error = error
+    report = monitoring.generate_monitoring_report(
+        choices.name, choices.version, days=choices.days, lookback_days=choices.days
+    )
     order = ("drift", "learning", "improved", "in_control", "no_data")
     summaries = sorted(report.metrics, key=lambda m: order.index(m.drift.status))
     ids = tuple(series_id(m.metric, m.segment) for m in summaries)
@@ -210,7 +201,7 @@ def build_view(monitoring: ModelMonitoring, choices: Choices, now: datetime | No
     return MonitoringView(
         report=report,
         verdict=verdict_sentence(report),
-        reference="" if features_error is not None else _reference_text(report.data_drift),
+        reference="" if report.features_error is not None else _reference_text(report.data_drift),
         kpis=_kpis(report, summaries, now),
         metrics=metrics_frame(summaries),
         metric_ids=ids,
@@ -219,7 +210,7 @@ def build_view(monitoring: ModelMonitoring, choices: Choices, now: datetime | No
         features=features_frame(features),
         feature_ids=tuple(by_name),
         feature=by_name.get(choices.feature or "", features[0] if features else None),
-        features_error=features_error,
+        features_error=None if report.features_error is None else ValueError(report.features_error),
     )
 
 

@@ -602,6 +602,8 @@ class MonitoringReport:
     open_alerts : int
     reasons : tuple of str
         What was insufficient, old or missing.
+    features_error : str or None
+        Why the stored profiles of the features could not be read; the metrics are judged all the same.
     """
 
     name: str
@@ -620,6 +622,7 @@ class MonitoringReport:
     model_size_bytes: int | None
     open_alerts: int
     reasons: tuple[str, ...] = field(default=())
+    features_error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-safe values."""
