@@ -77,8 +77,7 @@ def best_rho(alpha: float, tuned_for: float) -> float:
     References
     ----------
     .. [1] Waudby-Smith, I., Arbour, D., Sinha, R., Kennedy, E. and Ramdas, A. (2024). Time-uniform central limit
-       theory and
-       asymptotic confidence sequences. Ann. Statist. 52, 2613-2640, eq. 24.
+       theory and asymptotic confidence sequences. Ann. Statist. 52, 2613-2640, eq. 24.
     """
     if not tuned_for > 0.0:
         raise ValueError(f"tuned_for must be positive, got {tuned_for!r}")
@@ -120,10 +119,9 @@ def confidence_sequence(
 
     Notes
     -----
-    With ``v = n rho^2`` the half-width is
-    ``se sqrt((v + 1) / v (log(v + 1) - 2 log alpha))``. The p-value inverts it:
-    ``min(1, exp(log(v + 1) / 2 - z^2 v / (2 (v + 1))))``. One-sided: the finite end of the same interval, and the
-    same p-value on that side; the two-sided mixture covers either end, so both are valid, and conservative.
+    With ``v = n rho^2`` the half-width is ``se sqrt((v + 1) / v (log(v + 1) - 2 log alpha))``. The p-value inverts it:
+    ``min(1, exp(log(v + 1) / 2 - z^2 v / (2 (v + 1))))``. One-sided: the finite end of the same interval, and the same
+    p-value on that side; the two-sided mixture covers either end, so both are valid, and conservative.
 
     References
     ----------
@@ -254,9 +252,8 @@ def msprt_likelihood_ratio(n_per_arm: float, difference: float, variance: float,
 
     References
     ----------
-    .. [1] Johari, R., Koomen, P., Pekelis, L. and Walsh, D. (2022). Always valid inference: continuous monitoring
-       of A/B
-       tests. Operations Research 70, 1806-1821, eq. 10.
+    .. [1] Johari, R., Koomen, P., Pekelis, L. and Walsh, D. (2022). Always valid inference: continuous monitoring of
+       A/B tests. Operations Research 70, 1806-1821, eq. 10.
     """
     for name, value in (("n_per_arm", n_per_arm), ("variance", variance), ("tau2", tau2)):
         if not (value > 0.0 and math.isfinite(value)):

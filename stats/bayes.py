@@ -171,9 +171,8 @@ def compare_normal(
 
     Notes
     -----
-    The posterior is normal with precision ``1 / se^2 + 1 / prior_variance``. The loss is
-    ``s (phi(z) - z Phi(-z))`` with
-    ``z = mean / s``.
+    The posterior is normal with precision ``1 / se^2 + 1 / prior_variance``. The loss is ``s (phi(z) - z Phi(-z))``
+    with ``z = mean / s``.
 
     References
     ----------

@@ -203,14 +203,13 @@ def stratified_effect(
     Notes
     -----
     ``sum w_s (m_2s - m_1s)`` with ``w_s`` proportional to ``n_1s + n_2s``; variances add with ``w_s^2``;
-    Satterthwaite's degrees of
-    freedom over all samples. Strata with fewer than two subjects in an arm cannot be compared and are left out.
+    Satterthwaite's degrees of freedom over all samples. Strata with fewer than two subjects in an arm cannot be
+    compared and are left out.
 
     References
     ----------
-    .. [1] Miratrix, L., Sekhon, J. and Yu, B. (2013). Adjusting treatment effect estimates by post-stratification
-       in randomized
-       experiments. JRSS B 75, 369-396.
+    .. [1] Miratrix, L., Sekhon, J. and Yu, B. (2013). Adjusting treatment effect estimates by post-stratification in
+       randomized experiments. JRSS B 75, 369-396.
     """
     usable = [(a, b) for a, b in strata if a.n >= 2 and b.n >= 2]
     total = sum(a.n + b.n for a, b in usable)
@@ -350,9 +349,8 @@ def compare_proportions(
 
     Notes
     -----
-    The interval of the difference is Newcombe's; for one-sided tests its level is ``1 - 2 alpha`` and one end is
-    left open. Several
-    strata: a normal test of the stratified difference.
+    The interval of the difference is Newcombe's; for one-sided tests its level is ``1 - 2 alpha`` and one end is left
+    open. Several strata: a normal test of the stratified difference.
 
     The lift has Fieller's interval with the normal quantile, as the chi-square test and Newcombe's interval have: the
     variance of a rate is known from the rate, it is not estimated beside it, so there are no degrees of freedom to pay
@@ -428,9 +426,8 @@ def compare_counts(strata: Sequence[Tallies], *, alpha: float = 0.05, alternativ
     Returns
     -------
     Comparison
-        ``effect``, its interval and lift are about means (Welch); ``p_value`` is Mann-Whitney's, which is about
-        order. The two
-        answer different questions and can disagree: ``ranks.disagrees_with_means``.
+        ``effect``, its interval and lift are about means (Welch); ``p_value`` is Mann-Whitney's, which is about order.
+        The two answer different questions and can disagree: ``ranks.disagrees_with_means``.
 
     Raises
     ------

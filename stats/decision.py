@@ -1,8 +1,7 @@
 """From numbers to one decision: which rule comes first, and one plain sentence that says why.
 
 The order is fixed: a broken test has no verdict; a test that is not finished goes on; a crossed boundary ends it
-early;
-then futility; then the planned end, where an effect may be wanted, harmful, real but too small, or not shown.
+early; then futility; then the planned end, where an effect may be wanted, harmful, real but too small, or not shown.
 
     >>> verdict = decide(Evidence(metric="accuracy", variant="treatment", effect=0.02, ci_lower=0.01,
     ...                           ci_upper=0.03, p_value=1e-4, significant=True,
@@ -198,8 +197,7 @@ def futility_power(
     References
     ----------
     .. [1] Lan, K. K. G., Simon, R. and Halperin, M. (1982). Stochastically curtailed tests in long-term clinical
-       trials.
-       Sequential Analysis 1, 207-219.
+       trials. Sequential Analysis 1, 207-219.
     """
     if not 0.0 < fraction < 1.0:
         return None
@@ -321,10 +319,8 @@ def decide(evidence: Evidence) -> Verdict:
     Notes
     -----
     Order: invalid; not computable; stopped early for success or harm; futile; keep running; at the end: harm,
-    guardrails,
-    real but smaller than the effect that matters, ship, inconclusive. "No difference" is never said: an interval
-    rules out what is
-    outside it, nothing more.
+    guardrails, real but smaller than the effect that matters, ship, inconclusive. "No difference" is never said: an
+    interval rules out what is outside it, nothing more.
 
     References
     ----------

@@ -200,8 +200,7 @@ def estimate_test(
 
     Notes
     -----
-    ``t = (effect - null) / se``; the interval is ``effect ± t_{1-alpha/2} se``, one-sided
-    ``effect ∓ t_{1-alpha} se``.
+    ``t = (effect - null) / se``; the interval is ``effect ± t_{1-alpha/2} se``, one-sided ``effect ∓ t_{1-alpha} se``.
 
     References
     ----------
@@ -419,9 +418,8 @@ def cuped(arms: list[JointStatistics]) -> CupedAdjustment:
 
     Notes
     -----
-    ``y' = y - theta (x - mean(x))`` with ``theta = cov(x, y) / var(x)`` and ``mean(x)`` over all variants
-    together. The
-    same theta in every variant keeps the effect unbiased.
+    ``y' = y - theta (x - mean(x))`` with ``theta = cov(x, y) / var(x)`` and ``mean(x)`` over all variants together.
+    The same theta in every variant keeps the effect unbiased.
 
     References
     ----------

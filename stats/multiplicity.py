@@ -105,8 +105,7 @@ def hochberg(p_values: Sequence[float] | FloatArray) -> list[float]:
 
     Notes
     -----
-    For sorted p-values, the running minimum from the largest down of ``(m - i) p_(i)``. Controls the family-wise
-    error
+    For sorted p-values, the running minimum from the largest down of ``(m - i) p_(i)``. Controls the family-wise error
     rate for independent or positively dependent tests only; `holm` needs no such assumption.
 
     References

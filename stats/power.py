@@ -206,9 +206,8 @@ def power_proportions(
 
     Notes
     -----
-    ``Phi((|p2 - p1| - z s0) / s1)`` with the standard error pooled under the null hypothesis (s0) and unpooled
-    under the
-    alternative (s1). With a margin, both are unpooled.
+    ``Phi((|p2 - p1| - z s0) / s1)`` with the standard error pooled under the null hypothesis (s0) and unpooled under
+    the alternative (s1). With a margin, both are unpooled.
 
     References
     ----------
@@ -509,9 +508,8 @@ def power_with_more(
 
     Notes
     -----
-    With f times more subjects the squared standard error shrinks by ``1 + f``; power is the chance that the
-    estimate lies
-    beyond the half-width, ``Phi((|effect| - h) / se) + Phi(-(|effect| + h) / se)``, counting both tails.
+    With f times more subjects the squared standard error shrinks by ``1 + f``; power is the chance that the estimate
+    lies beyond the half-width, ``Phi((|effect| - h) / se) + Phi(-(|effect| + h) / se)``, counting both tails.
 
     References
     ----------

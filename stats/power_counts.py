@@ -182,10 +182,10 @@ def power_ranks(
     With ``p = P(T > B) + P(T = B) / 2``, the share of pairs that the treatment wins is about normal around p, so the
     power is ``Phi((|p - 1/2| - c - z s0) / s1)``. Without an effect (s0) the variance is the tie-corrected one of the
     mixture h of both distributions, ``(N + 1 - (N - 2) sum h^3 - 3 sum h^2) / (12 n1 n2)``: [1]_, eq. 12, with its
-    terms of lower order. Under the alternative (s1) it is
-    ``((n2 - 1) v1 + (n1 - 1) v2 + v12) / (n1 n2)`` with v1 and v2 the variances of the expected wins of a single
-    baseline and treatment subject and v12 that of a single pair, as in [2]_, [3]_. c = ``1 / (2 n1 n2)`` is the
-    test's continuity correction. As in `stats.power.power_means`, the wrong tail does not count.
+    terms of lower order. Under the alternative (s1) it is ``((n2 - 1) v1 + (n1 - 1) v2 + v12) / (n1 n2)`` with v1 and
+    v2 the variances of the expected wins of a single baseline and treatment subject and v12 that of a single pair, as
+    in [2]_, [3]_. c = ``1 / (2 n1 n2)`` is the test's continuity correction. As in `stats.power.power_means`, the
+    wrong tail does not count.
 
     References
     ----------

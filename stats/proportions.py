@@ -365,9 +365,8 @@ def newcombe_interval(x1: int, n1: int, x2: int, n2: int, *, alpha: float = 0.05
 
     References
     ----------
-    .. [1] Newcombe, R. G. (1998). Interval estimation for the difference between independent proportions.
-       Statistics in
-       Medicine 17, 873-890, method 10.
+    .. [1] Newcombe, R. G. (1998). Interval estimation for the difference between independent proportions. Statistics
+       in Medicine 17, 873-890, method 10.
     """
     (l1, u1), (l2, u2) = wilson_interval(x1, n1, alpha=alpha), wilson_interval(x2, n2, alpha=alpha)
     p1, p2 = x1 / n1, x2 / n2

@@ -77,9 +77,8 @@ def relative_lift(
     Returns
     -------
     Lift
-        Without an estimate when the baseline is zero or, for "fieller", not distinguishable from zero at this
-        alpha (the
-        set of plausible ratios is then unbounded); without an interval when signs differ ("log").
+        Without an estimate when the baseline is zero or, for "fieller", not distinguishable from zero at this alpha
+        (the set of plausible ratios is then unbounded); without an interval when signs differ ("log").
 
     Raises
     ------
@@ -90,8 +89,7 @@ def relative_lift(
     -----
     Fieller: the ratios r for which ``treatment - r baseline`` is not significantly different from zero,
     ``(r0 ± sqrt(...)) / (1 - g)`` with ``g = (q se_b / b)^2``. Log: ``exp(log r0 ± q sqrt(cv_t^2 + cv_b^2)) - 1``.
-    Delta:
-    ``r0 - 1 ± q sqrt(se_t^2 / b^2 + t^2 se_b^2 / b^4)``, symmetric and therefore wrong for noisy baselines.
+    Delta: ``r0 - 1 ± q sqrt(se_t^2 / b^2 + t^2 se_b^2 / b^4)``, symmetric and therefore wrong for noisy baselines.
 
     References
     ----------
@@ -196,8 +194,7 @@ def ratio_statistics(arm: JointStatistics) -> MeanStatistics:
     Notes
     -----
     ``R = mean(y) / mean(x)``, ``var = (s_yy - 2 R s_xy + R^2 s_xx) / mean(x)^2`` per subject. The subject, not the
-    single event, is the
-    unit: events of one subject are not independent.
+    single event, is the unit: events of one subject are not independent.
 
     References
     ----------

@@ -5,11 +5,9 @@
     >>> round(naive_peeking_error(20), 3)
     0.248
 
-Vocabulary: a *look* is one analysis; its *information fraction* t is the share of the planned information
-(subjects) it
-has; the *drift* is the expected z at t = 1, so that z at t is N(drift sqrt(t), 1) with the covariance sqrt(t_i /
-t_j);
-an *alpha* here is one-sided (half of a two-sided one), because each side has a boundary of its own.
+Vocabulary: a *look* is one analysis; its *information fraction* t is the share of the planned information (subjects)
+it has; the *drift* is the expected z at t = 1, so that z at t is N(drift sqrt(t), 1) with the covariance sqrt(t_i /
+t_j); an *alpha* here is one-sided (half of a two-sided one), because each side has a boundary of its own.
 """
 
 from __future__ import annotations
@@ -82,9 +80,8 @@ def spent_alpha(
     Notes
     -----
     O'Brien-Fleming-like ``2 - 2 Phi(z_{1 - alpha/2} / sqrt(t))``; Pocock-like ``alpha log(1 + (e - 1) t)``;
-    Hwang-Shih-DeCani ``alpha (1 - exp(-g t)) / (1 - exp(-g))``; power ``alpha t^rho``. For a two-sided 5 % test
-    each side
-    spends alpha = 0.025, the convention of gsDesign, rpact and ldbounds.
+    Hwang-Shih-DeCani ``alpha (1 - exp(-g t)) / (1 - exp(-g))``; power ``alpha t^rho``. For a two-sided 5 % test each
+    side spends alpha = 0.025, the convention of gsDesign, rpact and ldbounds.
 
     References
     ----------
@@ -364,8 +361,8 @@ def conditional_power(z: float, fraction: float, drift: float, critical: float) 
     fraction : float
         Its information fraction, in (0, 1).
     drift : float
-        Assumed expected z at the end. Planned effect: ``z_{1-alpha/2} + z_power``; current
-        trend: ``z / sqrt(t)``; no effect: 0.
+        Assumed expected z at the end. Planned effect: ``z_{1-alpha/2} + z_power``; current trend: ``z / sqrt(t)``; no
+        effect: 0.
     critical : float
         Final boundary.
 
@@ -421,9 +418,8 @@ def predictive_power(z: float, fraction: float, critical: float) -> float:
 
     References
     ----------
-    .. [1] Spiegelhalter, D. J., Freedman, L. S. and Blackburn, P. R. (1986). Monitoring clinical trials:
-       conditional or
-       predictive power? Controlled Clinical Trials 7, 8-17.
+    .. [1] Spiegelhalter, D. J., Freedman, L. S. and Blackburn, P. R. (1986). Monitoring clinical trials: conditional
+       or predictive power? Controlled Clinical Trials 7, 8-17.
     """
     _check_open(fraction)
     return float(special.ndtr((z / math.sqrt(fraction) - critical) * math.sqrt(fraction / (1.0 - fraction))))

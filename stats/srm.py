@@ -86,8 +86,7 @@ def sequential_srm_p_value(
 
     Notes
     -----
-    Bayes factor of a Dirichlet-multinomial with parameters ``concentration * shares`` against the planned
-    multinomial.
+    Bayes factor of a Dirichlet-multinomial with parameters ``concentration * shares`` against the planned multinomial.
     It is a martingale under the planned shares, so Ville's inequality bounds its maximum over all looks.
 
     References
