@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative
+from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative, check_finite
 
 __all__ = [
     "ConfidenceSequence",
@@ -131,8 +131,9 @@ def confidence_sequence(
     """
     if not (standard_error > 0.0 and math.isfinite(standard_error)):
         raise ValueError(f"standard_error must be positive and finite, got {standard_error!r}")
-    if n < 1:
-        raise ValueError(f"n must be 1 or more, got {n!r}")
+    if not (n >= 1 and math.isfinite(n)):
+        raise ValueError(f"n must be finite and 1 or more, got {n!r}")
+    check_finite("estimate", estimate)
     choice = check_alternative(alternative)
     rho = best_rho(alpha, tuned_for)
     v = n * rho * rho
@@ -193,6 +194,11 @@ def normal_mixture_bound(v: float, alpha: float, *, v_opt: float, alpha_opt: flo
     -------
     rho, bound : float
 
+    Raises
+    ------
+    ValueError
+        If a variance is not positive, or an error is out of range.
+
     Notes
     -----
     ``rho = v_opt / (2 log(1 / a) + log(1 + 2 log(1 / a)))``, bound
@@ -203,7 +209,9 @@ def normal_mixture_bound(v: float, alpha: float, *, v_opt: float, alpha_opt: flo
     .. [1] Howard, S. R., Ramdas, A., McAuliffe, J. and Sekhon, J. (2021). Time-uniform, nonparametric, nonasymptotic
        confidence sequences. Ann. Statist. 49, 1055-1080, eq. 14.
     """
-    log_term = -2.0 * math.log(alpha_opt)
+    _check_positive(v=v, v_opt=v_opt)
+    check_alpha(alpha)
+    log_term = -2.0 * math.log(check_alpha(alpha_opt))
     rho = v_opt / (log_term + math.log1p(log_term))
     return rho, math.sqrt((v + rho) * (math.log((v + rho) / rho) - 2.0 * math.log(alpha)))
 
@@ -219,6 +227,8 @@ def log_normal_mixture(s: float, v: float, rho: float) -> float:
     ----------
     .. [1] Howard, S. R. et al. (2021). Ann. Statist. 49, 1055-1080.
     """
+    _check_positive(v=v, rho=rho)
+    check_finite("s", s)
     return 0.5 * math.log(rho / (v + rho)) + s * s / (2.0 * (v + rho))
 
 
@@ -244,7 +254,7 @@ def msprt_likelihood_ratio(n_per_arm: float, difference: float, variance: float,
     Raises
     ------
     ValueError
-        If a size or variance is not positive.
+        If a size or variance is not positive, or the difference not finite.
 
     Notes
     -----
@@ -255,9 +265,8 @@ def msprt_likelihood_ratio(n_per_arm: float, difference: float, variance: float,
     .. [1] Johari, R., Koomen, P., Pekelis, L. and Walsh, D. (2022). Always valid inference: continuous monitoring of
        A/B tests. Operations Research 70, 1806-1821, eq. 10.
     """
-    for name, value in (("n_per_arm", n_per_arm), ("variance", variance), ("tau2", tau2)):
-        if not (value > 0.0 and math.isfinite(value)):
-            raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    _check_positive(n_per_arm=n_per_arm, variance=variance, tau2=tau2)
+    check_finite("difference", difference)
     noise = 2.0 * variance
     whole = noise + n_per_arm * tau2
     log_ratio = 0.5 * math.log(noise / whole) + n_per_arm**2 * tau2 * difference**2 / (2.0 * noise * whole)
@@ -297,3 +306,9 @@ def msprt_p_values(
         p = min(p, 1.0 / msprt_likelihood_ratio(n, difference, variance, tau2))
         result.append(p)
     return result
+
+
+def _check_positive(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if not (value > 0.0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be positive and finite, got {value!r}")

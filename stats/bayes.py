@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from stats.means import check_alpha
+from stats.means import check_alpha, check_finite
 
 __all__ = ["BayesianComparison", "compare_normal", "compare_rates"]
 
@@ -167,7 +167,7 @@ def compare_normal(
     Raises
     ------
     ValueError
-        If the standard error or the prior variance is not positive.
+        If the standard error or the prior variance is not positive, or an effect is not finite.
 
     Notes
     -----
@@ -183,16 +183,19 @@ def compare_normal(
         raise ValueError(f"standard_error must be positive and finite, got {standard_error!r}")
     if not prior_variance > 0.0:
         raise ValueError(f"prior_variance must be positive, got {prior_variance!r}")
-    prior = 0.0 if math.isinf(prior_variance) else 1.0 / prior_variance
-    if prior == 0.0:  # the data alone; their precision may be too large for a float
+    check_finite("effect", effect)
+    check_finite("prior_mean", prior_mean)
+    if math.isinf(prior_variance):
         mean, sd = effect, standard_error
-    else:
-        precision = 1.0 / standard_error**2
-        mean = (effect * precision + prior_mean * prior) / (precision + prior)
-        sd = 1.0 / math.sqrt(precision + prior)
+    else:  # by ratios of deviations: a precision may be too large for a float
+        prior_sd = math.sqrt(prior_variance)
+        whole = math.hypot(standard_error, prior_sd)
+        share = (standard_error / whole) ** 2  # of the prior
+        mean = effect * (prior_sd / whole) ** 2 + prior_mean * share
+        sd = standard_error * (prior_sd / whole)
     z = mean / sd
     reach = float(special.ndtri(1.0 - alpha / 2.0)) * sd
-    name = "normal, flat prior" if prior == 0.0 else f"normal, prior N({prior_mean:g}, {prior_variance:g})"
+    name = "normal, flat prior" if math.isinf(prior_variance) else f"normal, prior N({prior_mean:g}, {prior_variance:g})"
     return BayesianComparison(
         chance_to_beat=float(special.ndtr(z)),
         expected_loss=sd * _unit_loss(z),

@@ -131,6 +131,8 @@ def judge_looks(
     >>> judge_looks([0.5], [2.97], alpha=0.05).crossed
     0
     """
+    if any(math.isnan(z) for z in z_values):
+        raise ValueError(f"z_values must be numbers, got {list(z_values)!r}")
     side = alpha / 2.0 if alternative == "two-sided" else alpha
     bounds = boundaries(fractions, side, spending, parameter, final=final)
     crossed, sign = None, 0

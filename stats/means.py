@@ -55,6 +55,13 @@ def check_alternative(alternative: str) -> Alternative:
     raise ValueError(f"alternative must be one of {', '.join(map(repr, ALTERNATIVES))}, got {alternative!r}")
 
 
+def check_finite(name: str, value: float) -> float:
+    """Return a number if it is finite: a comparison with NaN is false, so NaN would pass for a result."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return float(value)
+
+
 def t_p_value(t: float, df: float, alternative: str = "two-sided") -> float:
     """Probability of a t statistic at least as extreme, if there is no effect.
 
@@ -74,7 +81,7 @@ def t_p_value(t: float, df: float, alternative: str = "two-sided") -> float:
     Raises
     ------
     ValueError
-        If the alternative is unknown or df is not positive.
+        If the alternative is unknown, df is not positive, or the statistic is not a number.
 
     Notes
     -----
@@ -92,6 +99,8 @@ def t_p_value(t: float, df: float, alternative: str = "two-sided") -> float:
     """
     if not df > 0.0:
         raise ValueError(f"df must be positive, got {df!r}")
+    if math.isnan(t):
+        raise ValueError("the statistic is not a number; no p-value exists")
     choice = check_alternative(alternative)
     tail = _lower_tail(-abs(t) if choice == "two-sided" else -t if choice == "greater" else t, df)
     return min(1.0, max(P_VALUE_FLOOR, 2.0 * tail if choice == "two-sided" else tail))
@@ -196,7 +205,7 @@ def estimate_test(
     Raises
     ------
     ValueError
-        If the standard error is not positive and finite, or alpha or the alternative is out of range.
+        If the effect is not finite, the standard error not positive, or alpha or the alternative out of range.
 
     Notes
     -----
@@ -208,6 +217,8 @@ def estimate_test(
     """
     check_alpha(alpha)
     choice = check_alternative(alternative)
+    check_finite("effect", effect)
+    check_finite("null", null)
     if not (standard_error > 0.0 and math.isfinite(standard_error)):
         raise ValueError(f"standard_error must be positive and finite, got {standard_error!r}")
     statistic = (effect - null) / standard_error

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from stats.always_valid import ConfidenceSequence
-from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative
+from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative, check_finite
 
 __all__ = ["mixture_sequence"]
 
@@ -61,6 +61,7 @@ def mixture_sequence(
     for name, value in (("standard_error", standard_error), ("tau", tau)):
         if not (value > 0.0 and math.isfinite(value)):
             raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    check_finite("estimate", estimate)
     check_alpha(alpha)
     choice = check_alternative(alternative)
     # In units of the standard error, and within bounds, so that neither tiny nor huge metrics overflow.

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
+from stats.means import P_VALUE_FLOOR
 from stats.series import binary_exponent
 
 __all__ = [
@@ -333,7 +334,9 @@ def check_calibration(probabilities: Sequence[float] | FloatArray, hits: Sequenc
     variance = float((p * (1.0 - p)).sum())
     gap = float(right.sum() - p.sum())
     z = gap / math.sqrt(variance) if variance > 0.0 else None
-    p_value = float(2.0 * ndtr(-abs(z))) if z is not None else 1.0 if gap == 0.0 else 0.0
+    p_value = 1.0 if gap == 0.0 else P_VALUE_FLOOR  # what is certain and does not happen
+    if z is not None:
+        p_value = max(P_VALUE_FLOOR, float(2.0 * ndtr(-abs(z))))
     return CalibrationCheck(
         estimated=float(p.mean()),
         realised=float(right.mean()),

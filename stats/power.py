@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from stats.means import check_alternative
+from stats.means import check_alternative, check_finite
 
 __all__ = [
     "SampleSize",
@@ -92,6 +92,7 @@ def power_means(
     comparisons: int = 1,
     margin: float = 0.0,
     distribution: Literal["t", "normal"] = "t",
+    strict: bool = False,
 ) -> float:
     """Return the chance that a Welch test of two means is significant.
 
@@ -110,6 +111,8 @@ def power_means(
     margin : float
         Non-inferiority margin added to the effect; needs a one-sided alternative.
     distribution : {"t", "normal"}
+    strict : bool
+        Whether the wrong tail of a two-sided test counts as power too.
 
     Returns
     -------
@@ -124,7 +127,7 @@ def power_means(
     Notes
     -----
     ``P(T > t_crit)`` for T noncentral t with noncentrality ``(effect + margin) / se``. As in R's power.t.test, the
-    wrong tail of a two-sided test does not count as power.
+    wrong tail of a two-sided test does not count as power unless `strict`: then ``P(T < -t_crit)`` is added.
 
     References
     ----------
@@ -141,19 +144,21 @@ def power_means(
     n2 = n_baseline if n_treatment is None else n_treatment
     check_positive("sd", sd)
     check_positive("sd_treatment", second)
-    if not (n_baseline > 1 and n2 > 1):
-        raise ValueError(f"at least two subjects per variant are needed, got {n_baseline} and {n2}")
-    v1, v2 = sd * sd / n_baseline, second * second / n2
-    shift = signed_distance(effect, margin, sided) / math.sqrt(v1 + v2)
+    check_sizes(n_baseline, n2)
+    v1, v2 = 1.0 / n_baseline, (second / sd) ** 2 / n2  # in units of sd, whose square might vanish
+    shift = signed_distance(effect, margin, sided) / sd / math.sqrt(v1 + v2)
+    counted = (1.0, -1.0) if strict and sided == "two-sided" else (1.0,)
     if distribution == "normal":
-        return float(special.ndtr(shift - float(special.ndtri(1.0 - level))))
+        critical = float(special.ndtri(1.0 - level))
+        return sum(float(special.ndtr(side * shift - critical)) for side in counted)
     if sd == second:
         df = n_baseline + n2 - 2.0
     else:
         df = 1.0 / ((v1 / (v1 + v2)) ** 2 / (n_baseline - 1.0) + (v2 / (v1 + v2)) ** 2 / (n2 - 1.0))
     if df < _FEWEST_DF:  # the critical value is beyond any effect
-        return level
-    return _noncentral_t_above(float(special.stdtrit(df, 1.0 - level)), df, shift)
+        return level * len(counted)
+    critical = float(special.stdtrit(df, 1.0 - level))
+    return sum(_noncentral_t_above(critical, df, side * shift) for side in counted)
 
 
 def _noncentral_t_above(critical: float, df: float, shift: float) -> float:
@@ -182,6 +187,7 @@ def power_proportions(
     alternative: str = "two-sided",
     comparisons: int = 1,
     margin: float = 0.0,
+    strict: bool = False,
 ) -> float:
     """Return the chance that a test of two proportions is significant.
 
@@ -191,7 +197,7 @@ def power_proportions(
         True rates of baseline and treatment, in (0, 1).
     n_baseline, n_treatment : float
         Subjects per variant (equal by default).
-    alpha, alternative, comparisons, margin
+    alpha, alternative, comparisons, margin, strict
         See `power_means`.
 
     Returns
@@ -231,7 +237,9 @@ def power_proportions(
     under_alternative = math.sqrt(p1 * (1 - p1) / n_baseline + p2 * (1 - p2) / n2)
     under_null = math.sqrt(pooled * (1 - pooled) * (1 / n_baseline + 1 / n2)) if margin == 0.0 else under_alternative
     distance = signed_distance(p2 - p1, margin, sided)
-    return float(special.ndtr((distance - float(special.ndtri(1.0 - level)) * under_null) / under_alternative))
+    reach = float(special.ndtri(1.0 - level)) * under_null
+    counted = (1.0, -1.0) if strict and sided == "two-sided" else (1.0,)
+    return sum(float(special.ndtr((side * distance - reach) / under_alternative)) for side in counted)
 
 
 def sample_size_means(
@@ -615,8 +623,9 @@ def one_sided_level(alpha: float, alternative: str, comparisons: int) -> tuple[f
 
 def signed_distance(effect: float, margin: float, alternative: str) -> float:
     """Distance from the null hypothesis in the direction that counts."""
-    if margin < 0.0:
-        raise ValueError(f"margin must be 0 or more, got {margin!r}")
+    check_finite("effect", effect)
+    if not (margin >= 0.0 and math.isfinite(margin)):
+        raise ValueError(f"margin must be finite and 0 or more, got {margin!r}")
     if margin > 0.0 and alternative == "two-sided":
         raise ValueError("a non-inferiority margin needs alternative='greater' or 'less'")
     if alternative == "two-sided":
@@ -625,8 +634,6 @@ def signed_distance(effect: float, margin: float, alternative: str) -> float:
 
 
 def _check_effect(effect: float, margin: float, alternative: str) -> None:
-    if not math.isfinite(effect):
-        raise ValueError(f"effect must be finite, got {effect!r}")
     if not signed_distance(effect, margin, check_alternative(alternative)) > 0.0:
         raise ValueError(f"no sample size finds the effect {effect!r} with alternative={alternative!r}")
 
@@ -639,6 +646,11 @@ def check_power(power: float) -> None:
 def check_positive(name: str, value: float) -> None:
     if not (value > 0.0 and math.isfinite(value)):
         raise ValueError(f"{name} must be positive and finite, got {value!r}")
+
+
+def check_sizes(n_baseline: float, n_treatment: float) -> None:
+    if not (n_baseline > 1 and n_treatment > 1 and math.isfinite(n_baseline + n_treatment)):
+        raise ValueError(f"at least two subjects per variant are needed, got {n_baseline} and {n_treatment}")
 
 
 def allocation_ratio(treatment_share: float) -> float:

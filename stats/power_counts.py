@@ -24,6 +24,7 @@ from stats.power import (
     allocation_ratio,
     check_positive,
     check_power,
+    check_sizes,
     find_root,
     one_sided_level,
     sized,
@@ -208,8 +209,7 @@ def power_ranks(
         if not ((probabilities >= 0.0).all() and abs(float(probabilities.sum()) - 1.0) < 1e-6):
             raise ValueError(f"the probabilities of the {name} must be 0 or more and add up to 1")
     n2 = n_baseline if n_treatment is None else n_treatment
-    if not (n_baseline > 1 and n2 > 1):
-        raise ValueError(f"at least two subjects per variant are needed, got {n_baseline} and {n2}")
+    check_sizes(n_baseline, n2)
     return _rank_power(_moments(f, g), n_baseline, n2, level, sided)
 
 

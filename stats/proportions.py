@@ -304,12 +304,13 @@ def _hypergeometric(table: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndar
     a, b, c, d = (int(value) for value in cells.ravel())
     row, other, column = a + b, c + d, a + c
     support = np.arange(max(0, column - other), min(row, column) + 1, dtype=np.float64)
-    log_weights = _log_choose(row, support) + _log_choose(other, column - support)
-    return support, log_weights, a
-
-
-def _log_choose(n: int, k: np.ndarray) -> np.ndarray:
-    return np.asarray(special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1))
+    # Ratios of neighbours, multiplied outwards from the mode: logarithms of factorials would lose a digit for every
+    # digit of the margins, and with them the ties between tables.
+    k = support[:-1]
+    steps = np.log((row - k) / (other - column + k + 1.0) * ((column - k) / (k + 1.0)))
+    mode = int(np.count_nonzero(steps > 0.0))
+    falls, rises = np.cumsum(steps[mode:]), np.cumsum(steps[:mode][::-1])[::-1]
+    return support, np.concatenate([-rises, [0.0], falls]), a
 
 
 def wilson_interval(successes: int, n: int, *, alpha: float = 0.05) -> tuple[float, float]:
@@ -384,21 +385,24 @@ def wald_interval(
     x1, n1, x2, n2 : int
     alpha : float
     correction : bool
-        Widen by Yates' ``(1 / n1 + 1 / n2) / 2``, as R's prop.test.
+        Widen by Yates' ``(1 / n1 + 1 / n2) / 2``, but by no more than the difference, as R's prop.test.
     pooled : bool
         Use the variance under equal rates.
 
     Returns
     -------
     lower, upper : float
+        Within [-1, 1].
 
     Notes
     -----
-    Covers too rarely for small samples and extreme rates; `newcombe_interval` is what analyses use.
+    ``p2 - p1 ± z sqrt(p1 (1 - p1) / n1 + p2 (1 - p2) / n2)``, cut off at -1 and 1. Covers too rarely for small samples
+    and extreme rates; `newcombe_interval` is what analyses use.
 
     References
     ----------
     .. [1] Agresti, A. and Caffo, B. (2000). The American Statistician 54, 280-288.
+    .. [2] R Core Team. stats::prop.test.
     """
     _check_arm(x1, n1)
     _check_arm(x2, n2)
@@ -409,8 +413,8 @@ def wald_interval(
     else:
         se = math.sqrt(p1 * (1 - p1) / n1 + p2 * (1 - p2) / n2)
     reach = float(special.ndtri(1.0 - check_alpha(alpha) / 2.0)) * se
-    reach += 0.5 * (1 / n1 + 1 / n2) if correction else 0.0
-    return p2 - p1 - reach, p2 - p1 + reach
+    reach += min(0.5 * (1 / n1 + 1 / n2), abs(p2 - p1)) if correction else 0.0
+    return max(-1.0, p2 - p1 - reach), min(1.0, p2 - p1 + reach)
 
 
 def cohen_h(p1: float, p2: float) -> float:

@@ -219,6 +219,7 @@ def crossing_probabilities(
     t = _checked_fractions(fractions)
     if not len(t) == len(upper) == len(lower):
         raise ValueError(f"fractions, upper and lower differ in length: {len(t)}, {len(upper)}, {len(lower)}")
+    _check_numbers("drift and boundaries", drift, *upper, *lower)
     walk = _Walk()
     above, below = [], []
     for index, (fraction, high, low) in enumerate(zip(t, upper, lower, strict=True)):
@@ -390,6 +391,7 @@ def conditional_power(z: float, fraction: float, drift: float, critical: float) 
     0.1017
     """
     _check_open(fraction)
+    _check_numbers("z, drift and critical", z, drift, critical)
     rest = 1.0 - fraction
     return float(special.ndtr((z * math.sqrt(fraction) + drift * rest - critical) / math.sqrt(rest)))
 
@@ -422,6 +424,7 @@ def predictive_power(z: float, fraction: float, critical: float) -> float:
        or predictive power? Controlled Clinical Trials 7, 8-17.
     """
     _check_open(fraction)
+    _check_numbers("z and critical", z, critical)
     return float(special.ndtr((z / math.sqrt(fraction) - critical) * math.sqrt(fraction / (1.0 - fraction))))
 
 
@@ -448,7 +451,7 @@ def conditional_crossing(
     Raises
     ------
     ValueError
-        As `crossing_probabilities`.
+        As `crossing_probabilities`, or if there is no such look.
 
     Notes
     -----
@@ -460,6 +463,8 @@ def conditional_crossing(
     .. [1] Müller, H.-H. and Schäfer, H. (2001). Adaptive group sequential designs for clinical trials.
        Biometrics 57, 886-891.
     """
+    if not 0 <= look < len(fractions) - 1:
+        raise ValueError(f"look must lie between 0 and {len(fractions) - 2}, so that one is left, got {look!r}")
     now = fractions[look]
     rest = [fraction - now for fraction in fractions[look + 1 :]]
     done = z * math.sqrt(now)
@@ -616,6 +621,7 @@ def sequential_p_value(
     .. [1] Liu, Q. and Anderson, K. M. (2008). On adaptive extensions of group sequential trials for clinical
        investigations. JASA 103, 1621-1630, section 3.
     """
+    _check_numbers("z_values", *z_values)
     z = [abs(value) if two_sided else value for value in z_values]
 
     def crossed(alpha: float) -> bool:
@@ -724,6 +730,11 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
 def _check_alpha(alpha: float) -> None:
     if not 0.0 < alpha < 0.5:
         raise ValueError(f"alpha must lie between 0 and 0.5 (one-sided), got {alpha!r}")
+
+
+def _check_numbers(name: str, *values: float) -> None:
+    if any(math.isnan(value) for value in values):
+        raise ValueError(f"{name} must be numbers, got {', '.join(map(repr, values))}")
 
 
 def _check_open(fraction: float) -> None:

@@ -116,8 +116,8 @@ def _checked(counts: Sequence[int], weights: Sequence[float]) -> tuple[np.ndarra
     observed, shares = np.asarray(counts, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     if observed.shape != shares.shape or observed.ndim != 1:
         raise ValueError(f"counts and weights must have the same length, got {observed.shape} and {shares.shape}")
-    if not (observed >= 0).all():
-        raise ValueError(f"counts must be 0 or more, got {list(counts)!r}")
-    if not ((shares >= 0).all() and shares.sum() > 0):
-        raise ValueError(f"weights must be 0 or more and not all 0, got {list(weights)!r}")
+    if not ((observed >= 0) & (observed < math.inf)).all():
+        raise ValueError(f"counts must be finite and 0 or more, got {list(counts)!r}")
+    if not ((shares >= 0).all() and 0 < shares.sum() < math.inf):
+        raise ValueError(f"weights must be finite, 0 or more and not all 0, got {list(weights)!r}")
     return observed, shares / shares.sum()
