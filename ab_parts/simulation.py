@@ -97,9 +97,10 @@ def simulate(
         subjects += edge
         if analysis.effect is not None:
             estimates.append(analysis.effect)
-        always = plan.stopping == "always_valid"
-        low = analysis.sequential_ci_lower if always else analysis.ci_lower
-        high = analysis.sequential_ci_upper if always else analysis.ci_upper
+        # the interval that the verdict reads: the usual one is too narrow once a test may stop early
+        usual = plan.stopping == "fixed_horizon"
+        low = analysis.ci_lower if usual else analysis.sequential_ci_lower
+        high = analysis.ci_upper if usual else analysis.sequential_ci_upper
         if low is not None or high is not None:
             intervals += 1
             covered += (low is None or low <= effect) and (high is None or effect <= high)
