@@ -195,7 +195,7 @@ def compare_normal(
         sd = standard_error * (prior_sd / whole)
     z = mean / sd
     reach = float(special.ndtri(1.0 - alpha / 2.0)) * sd
-    name = "normal, flat prior" if math.isinf(prior_variance) else f"normal, prior N({prior_mean:g}, {prior_variance:g})"
+    prior = "flat prior" if math.isinf(prior_variance) else f"prior N({prior_mean:g}, {prior_variance:g})"
     return BayesianComparison(
         chance_to_beat=float(special.ndtr(z)),
         expected_loss=sd * _unit_loss(z),
@@ -203,7 +203,7 @@ def compare_normal(
         estimate=mean,
         ci_lower=mean - reach,
         ci_upper=mean + reach,
-        model=name,
+        model=f"normal, {prior}",
     )
 
 

@@ -38,8 +38,16 @@ from stats.drift import (
     wasserstein_distance,
 )
 from stats.multiplicity import benjamini_hochberg
-from stats.profiles import Column, FeatureCounts, FeatureProfile, category_counts, count_any, is_categorical
-from stats.series import binary_exponent, mean_and_deviation
+from stats.profiles import (
+    Column,
+    FeatureCounts,
+    FeatureProfile,
+    category_counts,
+    count_any,
+    is_categorical,
+    number_label,
+)
+from stats.series import binary_exponent, mean_and_deviation, scaled
 
 __all__ = ["FeatureDrift", "compare_columns", "compare_with_profile", "judge_features"]
 
@@ -77,11 +85,11 @@ class FeatureDrift:
     psi_threshold : float or None
         What it had to reach: the larger of .2 and the 99 % quantile without drift.
     ks_statistic : float or None
-        Kolmogorov-Smirnov distance (numbers), in [0, 1].
+        Kolmogorov-Smirnov distance, in [0, 1], of numbers and of whole numbers compared as categories.
     chi_square : float or None
         Two-sample chi-square statistic (categories).
     p_value, p_adjusted : float or None
-        Of that test, and after Benjamini-Hochberg across features.
+        Of the chi-square (categories) or the Kolmogorov-Smirnov test, and after Benjamini-Hochberg across features.
     wasserstein : float or None
         In population standard deviations of the reference (divided by n); None when that is 0.
     jensen_shannon, hellinger, l_infinity : float or None
@@ -181,9 +189,10 @@ def compare_columns(
     assert current is not None
     if is_categorical(reference):
         left, right = category_counts(reference), category_counts(current)
-        return _compare_categories(
-            feature, left, right, len(left), *_base(feature, reference, current), psi_threshold, minimum_rows
-        )
+        kind, fields = _base(feature, reference, current)
+        if reference.family == "number":
+            fields |= _ordered_fields(left, right)
+        return _compare_categories(feature, left, right, len(left), kind, fields, psi_threshold, minimum_rows)
     if not _usable(reference) or not _usable(current):
         return _all_null(feature, reference, current, *_base(feature, reference, current))
     x, y = np.sort(reference.values), np.sort(current.values)  # type: ignore[arg-type]  # numbers: values are there
@@ -265,6 +274,8 @@ def compare_with_profile(
     if profile.categorical:
         left = dict(reference.categories)
         right = dict(current.categories)
+        if profile.family == "number" and not (reference.rest or current.rest):
+            base[1].update(_ordered_fields(left, right))
         if reference.rest or current.rest:
             left[REST], right[REST] = left.get(REST, 0) + reference.rest, right.get(REST, 0) + current.rest
         return _compare_categories(feature, left, right, profile.n_distinct, *base, psi_threshold, minimum_rows)
@@ -619,6 +630,31 @@ def _compare_categories(
         current_shares=tuple(float(x) for x in after / m),
         **fields,
     )
+
+
+def _ordered_fields(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, float | None]:
+    """Distances and moments of categories that are numbers: there the order says more than the names."""
+    x = np.array(sorted({float(name) for name in (*left, *right)}))
+    before, after = (
+        np.array([counts.get(number_label(value), 0) for value in x.tolist()], dtype=np.int64)
+        for counts in (left, right)
+    )
+    n, m = int(before.sum()), int(after.sum())
+    gap = np.abs(np.cumsum(before) * m - np.cumsum(after) * n) / (n * m)
+    near, exponent = scaled(x)
+    moments = []
+    for counts, total in ((before, n), (after, m)):
+        mean = float(near @ counts) / total
+        deviation = math.sqrt(float((near - mean) ** 2 @ counts) / total)
+        moments.append((math.ldexp(mean, exponent), math.ldexp(deviation, exponent)))
+    return {
+        "ks_statistic": float(gap.max()),
+        "wasserstein": _in_deviations(float(gap[:-1] @ np.diff(near)), moments[0][1], exponent),
+        "reference_mean": moments[0][0],
+        "current_mean": moments[1][0],
+        "reference_std": moments[0][1],
+        "current_std": moments[1][1],
+    }
 
 
 def _folded(names: list[str], before: FloatArray, after: FloatArray) -> tuple[list[str], FloatArray, FloatArray]:

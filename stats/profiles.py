@@ -157,7 +157,8 @@ def is_categorical(column: Column) -> bool:
 
     Notes
     -----
-    A quantile bin of a feature with few values is a category in disguise, with edges that depend on chance.
+    A quantile bin of a feature with few values is a category in disguise, with edges that depend on chance. Whole
+    numbers that occur less than twice on average are few rows, not few values: they stay numbers.
 
     References
     ----------
@@ -165,7 +166,7 @@ def is_categorical(column: Column) -> bool:
 
     Examples
     --------
-    >>> is_categorical(Column(family="number", n=3, values=np.array([0.0, 1.0, 1.0]), whole=True))
+    >>> is_categorical(Column(family="number", n=4, values=np.array([0.0, 1.0, 1.0, 0.0]), whole=True))
     True
     """
     if column.family in ("text", "boolean"):
@@ -175,7 +176,7 @@ def is_categorical(column: Column) -> bool:
     # Most columns with many values show it in their first rows, which spares sorting them all.
     if np.unique(column.values[:1000]).size > FEW_VALUES:
         return False
-    return bool(np.unique(column.values).size <= FEW_VALUES)
+    return bool(np.unique(column.values).size <= min(FEW_VALUES, column.values.size // 2))
 
 
 def category_counts(column: Column) -> dict[str, int]:
