@@ -23,8 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.drift import (
+    ChiSquareTest,
     align_counts,
     bin_counts,
+    chi_square_sparse,
     chi_square_two_sample,
     hellinger_distance,
     jensen_shannon_distance,
@@ -597,6 +599,7 @@ def _compare_categories(
             reason=f"{n_distinct:,} different values in {n:,} rows: an identifier or free text, not compared",
             **fields,
         )
+    tested = _category_test(left, right)  # of all categories: which are folded depends on the samples
     if len(names) > COMPARED_CATEGORIES:
         names, before, after = _folded(names, before, after)
     status, words = (
@@ -604,12 +607,9 @@ def _compare_categories(
     )
     if min(n, m) < minimum_rows:
         status, words = _insufficient(n, m, minimum_rows)
-    statistic, p_value = None, None
-    if np.count_nonzero(before + after) > 1:
-        test = chi_square_two_sample([before, after])
-        statistic, p_value = test.statistic, test.p_value
-    else:
-        p_value = 1.0  # one category on both sides: nothing can differ
+    statistic, p_value = None, 1.0  # one category on both sides: nothing can differ
+    if tested is not None:
+        statistic, p_value = tested.statistic, tested.p_value
     return FeatureDrift(
         feature=feature,
         kind=kind,
@@ -630,6 +630,21 @@ def _compare_categories(
         current_shares=tuple(float(x) for x in after / m),
         **fields,
     )
+
+
+def _category_test(left: Mapping[str, int], right: Mapping[str, int]) -> ChiSquareTest | None:
+    """Test of all categories; rows that a batch did not name are new to the reference, each taken as a category."""
+    names, before, after = align_counts(left, right)
+    singles = 0
+    if right.get(REST) and not left.get(REST):
+        singles = right[REST]
+        kept = np.array(names) != REST
+        before, after = before[kept], after[kept]
+    if min(before.sum(), after.sum() + singles) < 1 or np.count_nonzero(before + after) + singles < 2:
+        return None
+    if before.sum() + after.sum() + singles < 4:
+        return chi_square_two_sample([[*before, *[0] * singles], [*after, *[1] * singles]])
+    return chi_square_sparse(before, after, singles=singles)
 
 
 def _ordered_fields(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, float | None]:
