@@ -16,6 +16,7 @@ import numpy.typing as npt
 from monitoring_parts.columns import read_frame
 from monitoring_parts.results import MultivariateDrift
 from stats.data_drift import MINIMUM_ROWS
+from stats.means import normal_p_value
 from stats.series import binary_exponent
 from values import check_choice
 
@@ -85,7 +86,7 @@ def _classify(x: FloatArray, y: FloatArray) -> MultivariateDrift:
     auc = _area(scores[labels == 1], scores[labels == 0])
     n, m = len(x), len(y)
     z = (auc - 0.5) / math.sqrt((n + m + 1) / (12.0 * n * m))
-    p_value = 0.5 * math.erfc(z / math.sqrt(2.0))
+    p_value = normal_p_value(z, "greater")
     drifted = auc >= AUC_THRESHOLD and p_value < ALPHA
     words = f"a classifier tells current from reference rows with an area under the curve of {auc:.3f}"
     return MultivariateDrift(
@@ -127,7 +128,6 @@ def _reconstruct(x: FloatArray, y: FloatArray) -> MultivariateDrift:
     if not spread_of_means > 0.0:
         return _nothing("pca", "the columns are exact combinations of each other; there is no error to compare")
     z = float(after.mean() - before.mean()) / spread_of_means
-    p_value = math.erfc(abs(z) / math.sqrt(2.0))
     if not (math.isfinite(z) and before.mean() > 0.0):
         return _nothing(
             "pca", "the reference has no reconstruction error, or one beyond 64-bit floats, to compare with"
@@ -138,7 +138,7 @@ def _reconstruct(x: FloatArray, y: FloatArray) -> MultivariateDrift:
         method="pca",
         drifted=drifted,
         statistic=z,
-        p_value=p_value,
+        p_value=normal_p_value(z),
         threshold=ERROR_THRESHOLD,
         reason=f"current rows have {ratio:.2f} times the reference's reconstruction error ({z:+.1f} standard errors)",
     )

@@ -13,9 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy import special
-
-from stats.means import check_alpha
+from stats.means import check_alpha, normal_p_value
 from stats.proportions import newcombe_interval
 
 __all__ = ["MarginTest", "non_inferiority_rates"]
@@ -114,7 +112,7 @@ def non_inferiority_rates(
         ci_lower=lower,
         ci_upper=upper,
         bound=lower if direction == "higher" else upper,
-        p_value=float(special.ndtr(-0.5 * (low + high))),
+        p_value=normal_p_value(0.5 * (low + high), "greater"),
     )
 
 
