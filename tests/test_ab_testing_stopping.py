@@ -264,6 +264,14 @@ def test_the_mixture_test_with_twenty_looks_errs_at_most_as_promised():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("effect", [0.0, 0.2])
+def test_the_interval_of_a_test_that_may_stop_early_covers(effect):
+    config = design(planned_sample_size=400, min_sample_size=10, spending="pocock")
+    found = simulate_experiment(config, effect=effect, n_looks=20, n_simulations=500, seed=31)
+    assert found.coverage >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 500)  # the usual interval covers 91 % without an effect
+
+
+@pytest.mark.slow
 def test_stopping_every_test_that_beta_spending_calls_futile_keeps_the_power():
     config = design(baseline_sd=1.0, minimum_detectable_effect=0.2, futility_rule="beta_spending", min_sample_size=20)
     found = simulate_experiment(config, effect=0.2, n_simulations=1000, seed=3, stop_for_futility=True)

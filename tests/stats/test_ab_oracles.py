@@ -213,6 +213,17 @@ def test_a_prior_of_next_to_nothing_is_refused():
     assert found.chance_to_beat == pytest.approx(1.0, abs=1e-3)  # nothing was seen, and nothing believed before
 
 
+@pytest.mark.parametrize("unit", [1e-160, 1.0, 1e150])
+def test_a_normal_posterior_does_not_depend_on_the_unit(unit):
+    # precision 1 / .3^2 + 1 / .4^2 = 1 / .24^2; mean (.2 / .09 + .1 / .16) .24^2 = .164
+    found = bayes.compare_normal(0.2 * unit, 0.3 * unit, prior_mean=0.1 * unit, prior_variance=0.16 * unit * unit)
+    digits = 1e-3 if unit == 1e-160 else 1e-12  # of a variance that is hardly a float
+    assert found.estimate == pytest.approx(0.164 * unit, rel=digits)
+    assert found.ci_upper - found.ci_lower == pytest.approx(2 * 1.959963984540054 * 0.24 * unit, rel=digits)
+    z = 0.164 / 0.24
+    assert found.expected_loss == pytest.approx(0.24 * unit * (st.norm.pdf(z) - z * st.norm.sf(z)), rel=2 * digits)
+
+
 def test_a_billion_subjects_have_a_normal_posterior():
     found = bayes.compare_rates(10**6, 10**9, 10**6 + 3000, 10**9)
     normal = bayes.compare_normal(3e-6, math.sqrt(2.001e6) / 1e9)
