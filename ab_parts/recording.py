@@ -571,8 +571,12 @@ class Recording:
     # -- reading the experiment ----------------------------------------------------------------------
 
     def _known_id(self, exp_id: str) -> int | None:
-        known = self._memory.lives.get(exp_id)
-        return None if known is None else known[1].row_id
+        """Return the row id of a test that was read before; what can be no id of a test is refused."""
+        known = self._memory.lives.get(exp_id) if type(exp_id) is str else None
+        if known is None:
+            check_text(exp_id, "exp_id", 255)
+            return None
+        return known[1].row_id
 
     def _find_live(self, session: Session, exp_id: str) -> Live:
         return self._to_live(session, find_experiment(session, exp_id))
@@ -604,14 +608,14 @@ class Recording:
         """
         memory = self._memory
         token, read_at = memory.token, time.monotonic()
-        found = self._database.look_up(_READ_LIVE_AND_ASSIGNMENT, (subject, exp_id)) if type(exp_id) is str else []
+        text = exp_id if type(exp_id) is str and exp_id in memory.lives else check_text(exp_id, "exp_id", 255)
+        found = self._database.look_up(_READ_LIVE_AND_ASSIGNMENT, (subject, text))
         if found:
             *columns, stored = found[0]
-            known = memory.lives.get(exp_id)
+            known = memory.lives.get(text)
             if known is not None and known[0] == tuple(columns):
-                memory.keep_state(exp_id, known[1], read_at=read_at, token=token)
+                memory.keep_state(text, known[1], read_at=read_at, token=token)
                 return known[1], stored
-        text = check_text(exp_id, "exp_id", 255)
         with self._database.read() as session:
             cursor = session.connection().connection.cursor()
             live = self._fetch_live(cursor, text) or self._find_live(session, text)
@@ -633,7 +637,11 @@ class Recording:
                 return self._memory.seen.live  # type: ignore[no-any-return]
         live = self._fetch_live(cursor, exp_id, row_id, lock)
         if live is None:
-            raise NotFoundError(f"no experiment with the id {exp_id!r}; create it with create_experiment()")
+            cursor.execute(self._database.sql("SELECT uid FROM ab_experiments WHERE name = ?"), (exp_id,))
+            named = cursor.fetchone()
+            live = None if named is None else self._fetch_live(cursor, named[0], lock=lock)
+        if live is None:
+            raise NotFoundError(f"no experiment {exp_id!r}; create it with create_experiment()")
         self._memory.seen.version, self._memory.seen.live = version, live
         return live
 

@@ -251,6 +251,25 @@ def test_numbers_are_ids_too_and_a_name_finds_its_test(ab):
     exp_id = ab.create_experiment(design(name="by name"))
     found = ab.assign("by name", 17)
     assert {ab.assign(key, user) for key in (exp_id, "by name") for user in (17, "17")} == {found}
+    assert ab.record_event("by name", 17, 1.0)
+    assert ab.record_events("by name", [(17, 1.0), ("18", 2.0)]) == 2
+    assert ab.record_attributes("by name", [{"user_id": 17, "country": "de"}]) == 1
+    assert sum(ab.check_exposure(exp_id).n_assigned.values()) == 2
     ab.delete_experiment(exp_id, allow_running=True)
     with pytest.raises(NotFoundError):
         ab.assign("by name", "17")
+
+
+@pytest.mark.parametrize("exp_id", [None, 5, "", ["x"], "x" * 10_000, "'; drop table ab_events;--", "a\0b", "\ud800"])
+def test_what_is_no_id_of_a_test_is_refused_by_every_verb_on_both_databases(ab, exp_id):
+    for verb in (
+        ab.assigner,
+        ab.check_exposure,
+        lambda key: ab.assign(key, "u"),
+        lambda key: ab.assign_many(key, ["u"]),
+        lambda key: ab.record_event(key, "u", 1.0),
+        lambda key: ab.record_events(key, [("u", 1.0)]),
+        lambda key: ab.record_attributes(key, [{"user_id": "u", "age": 1.0}]),
+    ):
+        with pytest.raises((NotFoundError, ValueError, TypeError), match="exp_id|no experiment"):
+            verb(exp_id)
