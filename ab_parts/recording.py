@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -17,6 +16,7 @@ import sqlalchemy as sa
 from ab_parts.assignment import Assigner, Live, check_running, names_of
 from ab_parts.design import ExperimentConfig
 from ab_parts.intake import (
+    is_missing,
     merge_events,
     to_columns,
     to_event_ids,
@@ -523,7 +523,7 @@ class Recording:
         for name, column in table.items():
             check_key(name, "attribute")
             for position, (subject, value) in enumerate(zip(subjects, column, strict=True)):
-                if value is None or (isinstance(value, float) and math.isnan(value)):
+                if is_missing(value):
                     continue
                 if isinstance(value, str):
                     records.append((name, subject, None, check_key(value, f"{name} of row {position}")))
