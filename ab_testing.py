@@ -21,9 +21,8 @@ from __future__ import annotations
 
 import math
 import secrets
-import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -33,6 +32,7 @@ from ab_parts.assignment import Assigner, Live
 from ab_parts.daily import daily_points, daily_sums
 from ab_parts.design import ExperimentConfig
 from ab_parts.in_memory import analyze_frame, analyze_values
+from ab_parts.memory import Memory
 from ab_parts.metrics import Aggregation, Metric, MetricType
 from ab_parts.queries import (
     find_experiment,
@@ -103,6 +103,7 @@ __all__ = [
 ]
 
 
+T = TypeVar("T")
 STATUSES = ("running", "paused", "concluded", "archived")
 
 calculate_sample_size = plan_sample_size
@@ -128,9 +129,7 @@ class ABTestingFramework(Recording):
 
     def __init__(self, database: Database | str | None = None) -> None:
         self._database = Database.open(database)
-        self._configs: dict[int, tuple[str, ExperimentConfig]] = {}
-        self._lives: dict[str, tuple[tuple[Any, ...], Live]] = {}
-        self._seen = threading.local()
+        self._memory = Memory.of(self._database)
 
     @property
     def database(self) -> Database:
@@ -194,11 +193,18 @@ class ABTestingFramework(Recording):
             session.flush()
             shares = dict(zip(config.variants, config.shares, strict=True))
             session.add(
-                ABPhaseRow(experiment_id=row.id, number=1, shares=shares, coverage=config.coverage, started_at=now)
+                ABPhaseRow(
+                    experiment_id=row.id,
+                    number=1,
+                    shares=shares,
+                    coverage=config.coverage,
+                    started_at=now,
+                    by_rule=True,
+                )
             )
             return row.uid
 
-        return self._database.transact(create)
+        return self._change(create)
 
     def get_experiment(self, exp_id: str) -> Experiment:
         """Return an experiment by its id, or by its name.
@@ -302,9 +308,7 @@ class ABTestingFramework(Recording):
             session.execute(sa.delete(ABExperimentRow).where(ABExperimentRow.id == row.id))
             return row, of_test[ABAssignmentRow], of_test[ABEventRow]
 
-        row, n_assignments, n_events = self._database.transact(remove)
-        self._lives.pop(row.uid, None)
-        self._configs.pop(row.id, None)
+        row, n_assignments, n_events = self._change(remove)
         return DeletedExperiment(
             exp_id=row.uid,
             name=row.name,
@@ -312,6 +316,13 @@ class ABTestingFramework(Recording):
             n_events=n_events,
             database_bytes=self._database.vacuum() if n_assignments or n_events else 0,
         )
+
+    def _change(self, function: Callable[[Session], T]) -> T:
+        """Run a write to tests in one transaction; what this process remembers of their state ends with it."""
+        try:
+            return self._database.transact(function)
+        finally:
+            self._memory.forget_states()
 
     def _move(self, exp_id: str, status: str, allowed: tuple[str, ...], reason: str | None) -> None:
         note = None if reason is None else check_text(reason, "reason")
@@ -331,7 +342,7 @@ class ABTestingFramework(Recording):
                 row.archived_at = to_utc()
                 row.ended_at = row.ended_at or row.archived_at
 
-        self._database.transact(move)
+        self._change(move)
 
     def conclude(
         self, exp_id: str, *, decision: str | None = None, reason: str | None = None, actor: str | None = None
@@ -376,7 +387,7 @@ class ABTestingFramework(Recording):
             row.evidence = analysis.to_dict()
             return analysis
 
-        return self._database.transact(end)
+        return self._change(end)
 
     def start_phase(
         self,
@@ -424,11 +435,12 @@ class ABTestingFramework(Recording):
                     coverage=wide,
                     started_at=to_utc(),
                     reason=note,
+                    by_rule=True,
                 )
             )
             return row.phase
 
-        return self._database.transact(start)
+        return self._change(start)
 
     # -- analysis ------------------------------------------------------------------------------------
 

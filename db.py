@@ -43,7 +43,7 @@ __all__ = [
     "StorageError",
 ]
 
-REVISIONS = ("0001",)  # every schema revision this library knows, oldest first; the last is the current one
+REVISIONS = ("0001", "0002")  # every schema revision this library knows, oldest first; the last is the current one
 
 
 # -- column types ------------------------------------------------------------------------------------
@@ -617,7 +617,10 @@ class ABExperimentRow(Base):
 
 
 class ABPhaseRow(Base):
-    """One period of constant split and coverage; comparisons are made within it."""
+    """One period of constant split and coverage; comparisons are made within it.
+
+    `by_rule`: every subject assigned in it got what the rule says; false when an assignment made elsewhere differed.
+    """
 
     __tablename__ = "ab_phases"
     __table_args__ = ({"sqlite_with_rowid": False},)
@@ -628,6 +631,7 @@ class ABPhaseRow(Base):
     coverage: Mapped[float]
     started_at: Mapped[datetime]
     reason: Mapped[str | None]
+    by_rule: Mapped[bool] = mapped_column(server_default=sa.false())
 
 
 class ABAssignmentRow(Base):

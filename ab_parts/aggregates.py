@@ -26,6 +26,7 @@ _FIRST_CODE, LARGEST_CODE = 1000, 8999  # what is counted by code is written as 
 _SHIFT_ROWS = 64  # rows whose mean is the origin of the first pass over the values
 _TINY = 1e-150  # its square is near the smallest float
 MOST_ARMS = 12  # up to which conditional sums take less time than the sorting of GROUP BY
+_NEAR_ZERO = 10.0  # standard deviations: two digits of a variance at most are lost, and a subtraction a row is saved
 _CANCELLATION = 1e6  # squared distance of origin and mean, in variances, from which a second pass is made
 
 
@@ -122,22 +123,22 @@ def metric_data(session: Session, live: Live, index: int, *extra: Any) -> Metric
     if index == 0 and live.config.covariate is not None:
         return joint_data(session, live, index, where, ABAttributeRow.number, data.cap)
     value = ABSubjectRow.value if data.cap is None else _capped(data.cap)
-    origin = _origin(session, where, value)
+    start = origin(session, where, value)
     for _ in range(2):
-        rest = value - origin
+        rest = value - start if start else value
         terms = (rest, product(session, rest, rest))
         worst = 0.0
         for phase, variant, n, total, squares in sums_by_arm(session, live, ABSubjectRow, where, terms)[0]:
             shift = total / n
             deviations = max(squares - total * shift, 0.0)
-            data.means[phase, variant] = MeanStatistics(n=int(n), mean=origin + shift, deviations=deviations)
-            if n > 1 and shift * shift * n > _CANCELLATION * deviations:
+            data.means[phase, variant] = MeanStatistics(n=int(n), mean=start + shift, deviations=deviations)
+            if is_cancelled(n, total, squares):
                 worst = max(worst, abs(shift))
         if worst == 0.0:
             break
         # The origin was far from the data: digits of the variance were lost. Once more, from the overall mean.
         weights = [arm.n for arm in data.means.values()]
-        origin = sum(arm.mean * arm.n for arm in data.means.values()) / sum(weights)
+        start = sum(arm.mean * arm.n for arm in data.means.values()) / sum(weights)
     return data
 
 
@@ -159,6 +160,13 @@ def count_codes(session: Session, code: Any, where: Sequence[Any]) -> dict[int, 
     return {int(word) - _FIRST_CODE: int(count) for word, count in zip(words, counts, strict=True)}
 
 
+def place_of_arm(live: Live) -> Any:
+    """Return the SQL expression that numbers the arms of a subject: variants within phases, from 0."""
+    if live.phase == 1:
+        return ABSubjectRow.variant
+    return (ABSubjectRow.phase - 1) * len(live.config.variants) + ABSubjectRow.variant
+
+
 def tally_rows(session: Session, live: Live, where: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Return (phase, variant, value, number of subjects) of a metric that counts."""
     columns = (ABSubjectRow.phase, ABSubjectRow.variant, ABSubjectRow.value)
@@ -170,7 +178,7 @@ def tally_rows(session: Session, live: Live, where: Sequence[Any]) -> list[tuple
     has_large = (session.scalar(sa.select(sa.func.max(few.c.value))) or 0.0) >= limit
     if has_large or session.get_bind().dialect.name != "sqlite":
         return [tuple(row) for row in session.execute(grouped.where(*where))]
-    arm = ABSubjectRow.variant if live.phase == 1 else (ABSubjectRow.phase - 1) * n_variants + ABSubjectRow.variant
+    arm = place_of_arm(live)
     rows: list[tuple[Any, ...]] = []
     for code, count in count_codes(session, ABSubjectRow.value * n_arms + arm, where).items():
         value, place = divmod(code, n_arms)
@@ -262,11 +270,19 @@ def _capped(cap: float) -> Any:
     return sa.case((ABSubjectRow.value > cap, cap), else_=ABSubjectRow.value)
 
 
-def _origin(session: Session, where: tuple[Any, ...], value: Any) -> float:
-    """Mean of a few values: a number from which deviations are small."""
-    few = sa.select(value.label("value")).where(*where).limit(_SHIFT_ROWS).subquery()
-    mean = session.scalar(sa.select(sa.func.avg(few.c.value)))
-    return 0.0 if mean is None else float(mean)
+def origin(session: Session, where: tuple[Any, ...], value: Any) -> float:
+    """Return a number from which deviations are small: the mean of a few values, or 0 if it is near to them anyway."""
+    few = np.array(session.scalars(sa.select(value).where(*where).limit(_SHIFT_ROWS)).all(), dtype=np.float64)
+    if few.size == 0:
+        return 0.0
+    mean, spread = float(few.mean()), float(few.std())
+    return 0.0 if abs(mean) <= _NEAR_ZERO * spread else mean
+
+
+def is_cancelled(n: float, total: float, squares: float) -> bool:
+    """Return whether sums of deviations and of their squares lost the variance: their origin was far from the data."""
+    distance = total * total / n if n > 1 else 0.0
+    return distance > _CANCELLATION * max(squares - distance, 0.0)
 
 
 def _quantile(session: Session, where: tuple[Any, ...], quantile: float) -> float | None:

@@ -10,6 +10,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -44,8 +45,11 @@ def hash_fraction(salt: str, purpose: bytes, subject: str) -> float:
     changes from
     process to process, and checksums (CRC) of similar ids are not independent between experiments.
     """
-    digest = hashlib.blake2b(hash_prefix(salt, purpose) + subject.encode()).digest()
-    return int.from_bytes(digest[:8], "big") / HASH_RANGE
+    return _place(hash_prefix(salt, purpose) + subject.encode())
+
+
+def _place(key: bytes) -> float:
+    return int.from_bytes(hashlib.blake2b(key).digest()[:8], "big") / HASH_RANGE
 
 
 def hash_prefix(salt: str, purpose: bytes) -> bytes:
@@ -59,7 +63,7 @@ def hash_fractions(salt: str, purpose: bytes, subjects: Sequence[str]) -> np.nda
     return np.frombuffer(digests, dtype=">u8").astype(np.float64) / HASH_RANGE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Live:
     """What assignment and recording need to know of an experiment, read within their transaction."""
 
@@ -71,6 +75,7 @@ class Live:
     phase: int
     shares: tuple[float, ...]  # of the variants, baseline first; sum 1
     coverage: float
+    by_rule: bool  # whether every subject assigned in this phase got what the rule says
     namespace: str | None
     namespace_start: float
     namespace_share: float
@@ -80,30 +85,25 @@ class Live:
         """Upper ends of the variants' ranges in [0, 1], without the last."""
         return np.cumsum(self.shares)[:-1]
 
-    def variant_of(self, subject: str) -> int:
-        """Return the variant index of one subject, -1 outside: `variants_of` without the cost of arrays."""
-        if self.coverage < 1.0 and hash_fraction(self.salt, COVERAGE, subject) >= self.coverage:
-            return -1
-        if self.namespace is not None and self.namespace_share < 1.0:
-            slot = hash_fraction("namespace", self.namespace.encode(), subject)
-            if not self.namespace_start <= slot < self.namespace_start + self.namespace_share:
-                return -1
-        place, edge, chosen = hash_fraction(self.salt, SPLIT, subject), 0.0, 0
-        for index, share in enumerate(self.shares):
-            if share <= 0.0:
-                continue
-            edge += share
-            chosen = index
-            if place < edge:
-                break
-        return chosen
+    @property
+    def last(self) -> int:
+        """The last variant with a share: rounding of the cumulated shares must not reach one without."""
+        return max(index for index, share in enumerate(self.shares) if share > 0.0)
+
+    @cached_property
+    def rule(self) -> Assigner:
+        """What a subject without history gets."""
+        return Assigner(self)
+
+    @property
+    def is_all_by_rule(self) -> bool:
+        """Whether the rule gives the variant of every subject, with history or without."""
+        return self.by_rule and self.phase == 1
 
     def variants_of(self, subjects: Sequence[str]) -> np.ndarray:
         """Return variant indices, shape (n_subjects,); -1 outside the coverage or the namespace's share."""
         places = hash_fractions(self.salt, SPLIT, subjects)
-        variants = np.searchsorted(self.edges, places, side="right")
-        last = max(index for index, share in enumerate(self.shares) if share > 0.0)
-        variants = np.minimum(variants, last)  # rounding of the cumulated shares must not reach a variant of weight 0
+        variants = np.minimum(np.searchsorted(self.edges, places, side="right"), self.last)
         if self.coverage < 1.0:
             variants[hash_fractions(self.salt, COVERAGE, subjects) >= self.coverage] = -1
         if self.namespace is not None and self.namespace_share < 1.0:
@@ -127,20 +127,31 @@ class Assigner:
     """
 
     def __init__(self, live: Live) -> None:
-        self._live = live
-        self._whole = live.coverage >= 1.0 and (live.namespace is None or live.namespace_share >= 1.0)
-        self._prefix = hash_prefix(live.salt, SPLIT)
+        self._names = live.config.variants
         self._edges: list[float] = live.edges.tolist()
-        self._last = max(index for index, share in enumerate(live.shares) if share > 0.0)
+        self._last = live.last
+        self._split = hash_prefix(live.salt, SPLIT)
+        # (prefix of the hash, start, end) of the places in [0, 1) that take part
+        self._conditions: list[tuple[bytes, float, float]] = []
+        if live.coverage < 1.0:
+            self._conditions.append((hash_prefix(live.salt, COVERAGE), 0.0, live.coverage))
+        if live.namespace is not None and live.namespace_share < 1.0:
+            end = live.namespace_start + live.namespace_share
+            self._conditions.append((hash_prefix("namespace", live.namespace.encode()), live.namespace_start, end))
 
     def variant(self, user_id: str | int) -> str | None:
         """Return the variant of a subject, or None if it takes no part."""
         subject = user_id if type(user_id) is str and user_id.isalnum() and len(user_id) < 256 else to_subject(user_id)
-        if not self._whole and self._live.variants_of([subject])[0] < 0:
-            return None
-        digest = hashlib.blake2b(self._prefix + subject.encode()).digest()
-        place = int.from_bytes(digest[:8], "big") / HASH_RANGE
-        return self._live.config.variants[min(bisect_right(self._edges, place), self._last)]
+        index = self.index(subject)
+        return None if index < 0 else self._names[index]
+
+    def index(self, subject: str) -> int:
+        """Return the variant index of a subject's id as text, -1 if it takes no part."""
+        key = subject.encode()
+        for prefix, start, end in self._conditions:
+            if not start <= _place(prefix + key) < end:
+                return -1
+        return min(bisect_right(self._edges, _place(self._split + key)), self._last)
 
 
 def check_running(live: Live) -> None:

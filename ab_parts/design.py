@@ -215,10 +215,18 @@ class ExperimentConfig:
         put(self, "direction", main.direction)
         for label in ("secondary_metrics", "guardrails"):
             listed = []
-            for item in getattr(self, label):
+            given = getattr(self, label)
+            if isinstance(given, str | Mapping | Metric):
+                raise InvalidTypeError(f"{label} must be a list of metrics, got {given!r}; write [{given!r}]")
+            for item in given:
                 if isinstance(item, str):
                     listed.append(Metric(name=item))
                 elif isinstance(item, Mapping):
+                    known = [part.name for part in fields(Metric)]
+                    if "name" not in item or not set(item) <= set(known):
+                        raise InvalidValueError(
+                            f"{label}: {dict(item)!r} is no metric; it needs a name and may have {', '.join(known[1:])}"
+                        )
                     listed.append(Metric(**item))
                 elif isinstance(item, Metric):
                     listed.append(item)

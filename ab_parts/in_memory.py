@@ -15,7 +15,7 @@ from ab_parts.analysis import analyze_data
 from ab_parts.design import ExperimentConfig
 from ab_parts.metrics import Aggregation, Metric, MetricType
 from ab_parts.results import ExperimentAnalysis
-from ab_parts.summaries import data_from_values
+from ab_parts.summaries import data_from_values, to_numbers, to_pairs
 from values import InvalidValueError
 
 if TYPE_CHECKING:
@@ -136,6 +136,14 @@ def _arms_from_frame(
     columns = [value] if denominator is None else [value, denominator]
     if subject is not None:
         metric = Metric(name=value, metric_type=metric_type, aggregation=design.get("aggregation"))  # type: ignore[arg-type]
+        if frame[subject].isna().any():
+            raise InvalidValueError(f"column {subject!r} has missing values; every row needs the id of its subject")
+        if (
+            metric.metric_type is MetricType.RATIO
+        ):  # what is wrong with an event may vanish in what its subject comes to
+            to_pairs(frame[columns].to_numpy(), f"values of {value!r}")
+        else:
+            to_numbers(metric, frame[value].to_numpy(), f"values of {value!r}")
         variants_of = frame.groupby(subject, sort=False)[variant].nunique()
         conflicts = int((variants_of > 1).sum())
         how = {Aggregation.ANY: "max"}.get(metric.aggregation, str(metric.aggregation.value))

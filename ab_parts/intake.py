@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,10 @@ import numpy as np
 from ab_parts.design import ExperimentConfig
 from ab_parts.metrics import Aggregation, Metric, MetricType
 from db import to_microseconds
-from values import check_key, to_float, to_utc
+from values import InvalidTypeError, check_key, to_float, to_utc
 
 __all__ = [
+    "is_missing",
     "merge_events",
     "to_columns",
     "to_event_ids",
@@ -134,7 +134,7 @@ def to_event_values(
     for position in range(n):
         metric = config.metrics[int(metrics[position])]
         given = None if denominators is None else denominators[position]
-        given = None if isinstance(given, float) and math.isnan(given) else given
+        given = None if is_missing(given) else given
         try:
             numbers[position], below[position] = to_event_value(metric, values[position], given)
         except (TypeError, ValueError) as error:
@@ -146,16 +146,37 @@ def to_metric_indices(config: ExperimentConfig, column: Sequence[Any] | None, n:
     """Return the position of every event's metric, shape (n,); the main one where none is named."""
     if column is None:
         return np.zeros(n, dtype=np.int64)
-    known = {name: config.metric_index(name) for name in {*column} if isinstance(name, str)}
-    return np.array([known[name] if isinstance(name, str) else 0 for name in column], dtype=np.int64)
+    return _indices(column, "metric", config.metric_index, missing=0)
 
 
 def to_variant_indices(config: ExperimentConfig, column: Sequence[Any] | None, n: int) -> np.ndarray | None:
     """Return the position of every event's variant, shape (n,); -1 where none is named."""
     if column is None:
         return None
-    known = {name: config.variant_index(name) for name in {*column} if isinstance(name, str)}
-    return np.array([known[name] if isinstance(name, str) else -1 for name in column], dtype=np.int64)
+    return _indices(column, "variant", config.variant_index, missing=-1)
+
+
+def _indices(column: Sequence[Any], label: str, index_of: Callable[[str], int], *, missing: int) -> np.ndarray:
+    """Return the position of every name of a column, shape (n,); what is neither a name nor missing is refused."""
+    known: dict[str, int] = {}
+    found = []
+    for row, name in enumerate(column):
+        if isinstance(name, str):
+            if name not in known:
+                known[name] = index_of(name)
+            found.append(known[name])
+        elif is_missing(name):
+            found.append(missing)
+        else:
+            raise InvalidTypeError(f"{label} of row {row} must be a name, got {type(name).__name__} {name!r}")
+    return np.array(found, dtype=np.int64)
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a cell of a table is empty: None, NaN, and pandas' NA and NaT."""
+    if isinstance(value, float | np.floating):
+        return bool(value != value)
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def to_instants(column: Sequence[Any] | None, n: int) -> np.ndarray:
@@ -165,7 +186,7 @@ def to_instants(column: Sequence[Any] | None, n: int) -> np.ndarray:
     now = to_utc()
     return np.array(
         [
-            to_microseconds(now if value is None or value != value else to_utc(value, f"at of row {i}"))
+            to_microseconds(now if is_missing(value) else to_utc(value, f"at of row {i}"))
             for i, value in enumerate(column)
         ],
         dtype=np.int64,
@@ -178,7 +199,7 @@ def to_event_ids(column: Sequence[Any] | None, n: int) -> list[str | None] | Non
         return None
     return [
         None
-        if value is None or value != value
+        if is_missing(value)
         else check_key(str(value) if isinstance(value, int) else value, f"event_id of row {i}")
         for i, value in enumerate(column)
     ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import islice, repeat
@@ -18,6 +16,7 @@ import sqlalchemy as sa
 from ab_parts.assignment import Assigner, Live, check_running, names_of
 from ab_parts.design import ExperimentConfig
 from ab_parts.intake import (
+    is_missing,
     merge_events,
     to_columns,
     to_event_ids,
@@ -29,6 +28,7 @@ from ab_parts.intake import (
     to_subjects,
     to_variant_indices,
 )
+from ab_parts.memory import Memory
 from ab_parts.metrics import LARGEST_VALUE, Aggregation
 from ab_parts.queries import find_experiment
 from db import ABAttributeRow, ABExperimentRow, ABPhaseRow, Database, to_microseconds
@@ -44,12 +44,12 @@ CHUNK = 500  # bound parameters per statement; SQLite allows 999 in old builds
 
 _READ_LIVE = (
     "SELECT e.id, e.uid, e.status, e.salt, e.phase, e.namespace, e.namespace_start, e.namespace_share, "
-    "p.shares, p.coverage FROM ab_experiments e "
+    "p.shares, p.coverage, p.by_rule FROM ab_experiments e "
     "JOIN ab_phases p ON p.experiment_id = e.id AND p.number = e.phase WHERE "
 )
 _READ_LIVE_AND_ASSIGNMENT = (
     "SELECT e.id, e.uid, e.status, e.salt, e.phase, e.namespace, e.namespace_start, e.namespace_share, "
-    "p.shares, p.coverage, a.variant FROM ab_experiments e "
+    "p.shares, p.coverage, p.by_rule, a.variant FROM ab_experiments e "
     "JOIN ab_phases p ON p.experiment_id = e.id AND p.number = e.phase "
     "LEFT JOIN ab_assignments a ON a.experiment_id = e.id AND a.subject = ? WHERE e.uid = ?"
 )
@@ -58,6 +58,8 @@ _INSERT_ASSIGNMENT = (
     "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING"
 )
 _READ_ASSIGNMENT = "SELECT variant, phase FROM ab_assignments WHERE experiment_id = ? AND subject = ?"
+_READ_BY_RULE = "SELECT by_rule FROM ab_phases WHERE experiment_id = ? AND number = ?"
+_DEPART_FROM_RULE = "UPDATE ab_phases SET by_rule = ? WHERE experiment_id = ? AND number = ?"
 _COUNT_CONFLICT = "UPDATE ab_assignments SET conflicts = conflicts + 1 WHERE experiment_id = ? AND subject = ?"
 _INSERT_EVENT = (
     "INSERT INTO ab_events (experiment_id, metric, subject, value, denominator, at, event_id) "
@@ -85,9 +87,7 @@ class Recording:
     """Assignments, events and attributes; needs the machinery of `ABTestingFramework`."""
 
     _database: Database
-    _configs: dict[int, tuple[str, ExperimentConfig]]
-    _lives: dict[str, tuple[tuple[Any, ...], Live]]
-    _seen: threading.local  # by thread: what was last read in a write transaction, and at which version of the data
+    _memory: Memory
 
     def assign(self, exp_id: str, user_id: str | int, *, store: bool = True, variant: str | None = None) -> str | None:
         """Return the variant of a subject; the first answer is stored and never changes.
@@ -112,20 +112,47 @@ class Recording:
         ------
         StateError
             If the test is not running and the subject was not assigned before.
+
+        Notes
+        -----
+        Most answers need no query: a stored assignment never changes, and while a test is in its first phase and no
+        stored assignment departs from the rule, the rule alone gives the variant. What *another process* does to the
+        test (a new phase, a pause, its deletion, an assignment that departs from the rule) is seen after 50 ms at the
+        latest (`ab_parts.memory.STALE_SECONDS`); what this process does, at once. Whatever is stored is decided within
+        its transaction, by the state of the test at that moment.
         """
+        if variant is None and type(user_id) is str and type(exp_id) is str:
+            known = self._memory.state_of(exp_id)
+            if known is not None:
+                ruled = known.is_all_by_rule
+                if ruled and not store:
+                    return known.rule.variant(user_id)
+                seen = self._memory.variant_of(known.uid, user_id)
+                if seen is not None:
+                    return seen
+                if ruled and known.status == "running" and known.rule.variant(user_id) is None:
+                    return None  # nothing is stored of whom the rule leaves out
         subject = to_subject(user_id)
         _check_override(variant, store)
         live, stored = self._live_and_assignment(exp_id, subject)
+        names = live.config.variants
         claimed = None if variant is None else live.config.variant_index(variant)
         if stored is not None and claimed in (None, stored):
-            return live.config.variants[stored]
-        if not store:
-            found = live.variant_of(subject)
-            return None if found < 0 else live.config.variants[found]
+            self._memory.keep_variants(live.uid, (subject,), (names[stored],))
+            return names[stored]
+        if claimed is None and (not store or live.status == "running"):
+            found = live.rule.index(subject) if stored is None else stored
+            if found < 0 or not store:
+                return None if found < 0 else names[found]
         with self._database.driver() as cursor:
             live = self._lock_live(cursor, live.uid)
             found = self._assign_one(cursor, live, subject, claimed)[0]
-        return None if found < 0 else live.config.variants[found]
+        if _departs(live, subject, claimed):
+            self._memory.forget_states()
+        if found < 0:
+            return None
+        self._memory.keep_variants(live.uid, (subject,), (names[found],))
+        return names[found]
 
     def assigner(self, exp_id: str) -> Assigner:
         """Return the rule of the present phase as an object that needs no database, for serving.
@@ -135,7 +162,7 @@ class Recording:
         """
         with self._database.read() as session:
             live = self._find_live(session, exp_id)
-        return Assigner(live)
+        return live.rule
 
     def assign_many(
         self,
@@ -175,18 +202,25 @@ class Recording:
         with self._database.driver() as cursor:
             live = self._lock_live(cursor, live.uid)
             variants = self._assign_all(cursor, live, subjects, claimed)
-        return names_of(live, variants)
+        if claimed is not None:
+            self._memory.forget_states()
+        names = names_of(live, variants)
+        if (variants >= 0).all():
+            self._memory.keep_variants(live.uid, subjects, names.tolist())
+        return names
 
     def _assign_one(self, cursor: Any, live: Live, subject: str, claimed: int | None) -> tuple[int, int]:
         """Return (variant, phase) of a subject in a write transaction, storing a new one; (-1, 0) if outside."""
         sql = self._database.sql
         where = (live.row_id, subject)
         if live.status == "running":
-            variant = live.variant_of(subject) if claimed is None else claimed
+            variant = live.rule.index(subject) if claimed is None else claimed
             if variant >= 0:
                 row = (live.row_id, subject, variant, live.phase, time.time_ns() // 1000)
                 cursor.execute(sql(_INSERT_ASSIGNMENT), row)
                 if cursor.rowcount == 1:
+                    if _departs(live, subject, claimed):
+                        cursor.execute(sql(_DEPART_FROM_RULE), (False, live.row_id, live.phase))
                     return variant, live.phase
         cursor.execute(sql(_READ_ASSIGNMENT), where)
         found = cursor.fetchone()
@@ -200,14 +234,9 @@ class Recording:
     def _assign_all(self, cursor: Any, live: Live, subjects: Sequence[str], claimed: np.ndarray | None) -> np.ndarray:
         """Return stored variants of many subjects within a write transaction, shape (n,); -1 outside."""
         sql = self._database.sql
-        if claimed is None:
-            variants = live.variants_of(subjects)
-        else:
-            missing = claimed < 0
-            variants = claimed.copy()
-            if missing.any():
-                computed = live.variants_of([subjects[index] for index in np.flatnonzero(missing).tolist()])
-                variants[missing] = computed
+        ruled = live.variants_of(subjects)
+        variants = ruled if claimed is None else np.where(claimed < 0, ruled, claimed)
+        departs = live.by_rule and claimed is not None and bool((variants != ruled).any())
         # Backwards, so that the first claim of a subject is the one that stays.
         wanted: dict[str, int] = dict(zip(reversed(subjects), reversed(variants.tolist()), strict=True))
         new = 0
@@ -220,6 +249,10 @@ class Recording:
             rows = zip(repeat(live.row_id), inside, chosen, repeat(live.phase), repeat(now))
             cursor.executemany(sql(_INSERT_ASSIGNMENT), rows)
             new = cursor.rowcount
+            if departs:
+                cursor.execute(sql(_DEPART_FROM_RULE), (False, live.row_id, live.phase))
+            elif live.is_all_by_rule and self._is_by_rule(cursor, live):
+                return variants  # those that were stored before have what the rule says, as these have
         if new == len(wanted) and (claimed is None or len(wanted) == len(subjects)):
             return variants
         stored = self._stored_variants(cursor, live, list(wanted))
@@ -234,6 +267,11 @@ class Recording:
             if lost:
                 cursor.executemany(sql(_COUNT_CONFLICT), lost)
         return np.array([stored.get(subject, -1) for subject in subjects], dtype=np.int64)
+
+    def _is_by_rule(self, cursor: Any, live: Live) -> bool:
+        """Whether that still holds after an insertion, which on PostgreSQL may have waited for another process."""
+        cursor.execute(self._database.sql(_READ_BY_RULE), (live.row_id, live.phase))
+        return bool(cursor.fetchone()[0])
 
     def _stored_variants(self, cursor: Any, live: Live, subjects: list[str]) -> dict[str, int]:
         result: dict[str, int] = {}
@@ -297,25 +335,37 @@ class Recording:
         subject = to_subject(user_id)
         instant = time.time_ns() // 1000 if at is None else to_microseconds(to_utc(at))
         key = None if event_id is None else check_key(event_id, "event_id")
-        row_id = self._known_id(exp_id)
         with self._database.driver() as cursor:
-            live = self._lock_live(cursor, exp_id, row_id)
+            live = self._lock_live(cursor, exp_id, self._known_id(exp_id))
             check_running(live)
             index = live.config.metric_index(metric)
-            chosen = live.config.metrics[index]
-            number, below = to_event_value(chosen, value, denominator)
+            number, below = to_event_value(live.config.metrics[index], value, denominator)
             claimed = None if variant is None else live.config.variant_index(variant)
-            found, phase = self._assign_one(cursor, live, subject, claimed)
-            if found < 0:
-                return False
-            sql = self._database.sql
-            cursor.execute(sql(_INSERT_EVENT), (live.row_id, index, subject, number, below, instant, key))
-            if cursor.rowcount != 1:
-                return False
-            upsert = _upsert_subject(self._database.dialect, chosen.aggregation)
-            cursor.execute(
-                sql(upsert), (live.row_id, index, subject, found, phase, 1, number, below, number, instant, instant)
-            )
+            arm = self._assign_one(cursor, live, subject, claimed)
+            is_new = arm[0] >= 0 and self._insert_event(cursor, live, index, subject, arm, number, below, instant, key)
+        if _departs(live, subject, claimed):
+            self._memory.forget_states()
+        return is_new
+
+    def _insert_event(
+        self,
+        cursor: Any,
+        live: Live,
+        index: int,
+        subject: str,
+        arm: tuple[int, int],
+        number: float,
+        below: float,
+        instant: int,
+        key: str | None,
+    ) -> bool:
+        """Append an event, and add it to the row of its subject, unless its id is known."""
+        sql = self._database.sql
+        cursor.execute(sql(_INSERT_EVENT), (live.row_id, index, subject, number, below, instant, key))
+        if cursor.rowcount != 1:
+            return False
+        upsert = _upsert_subject(self._database.dialect, live.config.metrics[index].aggregation)
+        cursor.execute(sql(upsert), (live.row_id, index, subject, *arm, 1, number, below, number, instant, instant))
         return True
 
     def record_events(self, exp_id: str, rows: Any) -> int:
@@ -360,21 +410,22 @@ class Recording:
             kept = np.flatnonzero(variants >= 0)
             if keys is not None:
                 kept = self._unknown_events(cursor, live, kept, keys)
-            if kept.size == 0:
-                return 0
-            columns = [
-                metrics.tolist(),
-                subjects,
-                numbers.tolist(),
-                below.tolist(),
-                instants.tolist(),
-                keys or [None] * n,
-            ]
-            names = dict(zip(subjects, variants.tolist(), strict=True))
-            if kept.size < n:
-                places = kept.tolist()
-                columns = [[column[place] for place in places] for column in columns]
-            self._insert_events(cursor, live, columns, names)
+            if kept.size:
+                columns = [
+                    metrics.tolist(),
+                    subjects,
+                    numbers.tolist(),
+                    below.tolist(),
+                    instants.tolist(),
+                    keys or [None] * n,
+                ]
+                names = dict(zip(subjects, variants.tolist(), strict=True))
+                if kept.size < n:
+                    places = kept.tolist()
+                    columns = [[column[place] for place in places] for column in columns]
+                self._insert_events(cursor, live, columns, names)
+        if claimed is not None:
+            self._memory.forget_states()
         return int(kept.size)
 
     def _insert_events(self, cursor: Any, live: Live, columns: list[list[Any]], variant_of: dict[str, int]) -> None:
@@ -472,7 +523,7 @@ class Recording:
         for name, column in table.items():
             check_key(name, "attribute")
             for position, (subject, value) in enumerate(zip(subjects, column, strict=True)):
-                if value is None or (isinstance(value, float) and math.isnan(value)):
+                if is_missing(value):
                     continue
                 if isinstance(value, str):
                     records.append((name, subject, None, check_key(value, f"{name} of row {position}")))
@@ -520,15 +571,21 @@ class Recording:
     # -- reading the experiment ----------------------------------------------------------------------
 
     def _known_id(self, exp_id: str) -> int | None:
-        known = self._lives.get(exp_id)
-        return None if known is None else known[1].row_id
+        """Return the row id of a test that was read before; what can be no id of a test is refused."""
+        known = self._memory.lives.get(exp_id) if type(exp_id) is str else None
+        if known is None:
+            check_text(exp_id, "exp_id", 255)
+            return None
+        return known[1].row_id
 
     def _find_live(self, session: Session, exp_id: str) -> Live:
         return self._to_live(session, find_experiment(session, exp_id))
 
     def _to_live(self, session: Session, row: ABExperimentRow) -> Live:
         phase = session.get_one(ABPhaseRow, (row.id, row.phase))
-        return self._make_live(
+        design = self._memory.design_of(row.uid) or self._memory.keep_design(row.uid, row.config)
+        return _make_live(
+            design,
             (
                 row.id,
                 row.uid,
@@ -538,51 +595,35 @@ class Recording:
                 row.namespace,
                 row.namespace_start,
                 row.namespace_share,
+                phase.shares,
+                phase.coverage,
+                phase.by_rule,
             ),
-            row.config,
-            phase.shares,
-            phase.coverage,
         )
 
     def _live_and_assignment(self, exp_id: str, subject: str) -> tuple[Live, int | None]:
-        """Return the experiment as it is now, and the stored variant of a subject, by one query.
+        """Return the experiment as it is now, and the stored variant of a subject, by one query; remember the former.
 
-        What was made of the row is used again while the row is the same: a new phase or a pause, by whichever process,
-        is seen at once.
+        What was made of the row is used again while the row is the same.
         """
-        found = self._database.look_up(_READ_LIVE_AND_ASSIGNMENT, (subject, exp_id)) if type(exp_id) is str else []
+        memory = self._memory
+        token, read_at = memory.token, time.monotonic()
+        text = exp_id if type(exp_id) is str and exp_id in memory.lives else check_text(exp_id, "exp_id", 255)
+        found = self._database.look_up(_READ_LIVE_AND_ASSIGNMENT, (subject, text))
         if found:
             *columns, stored = found[0]
-            known = self._lives.get(exp_id)
+            known = memory.lives.get(text)
             if known is not None and known[0] == tuple(columns):
+                memory.keep_state(text, known[1], read_at=read_at, token=token)
                 return known[1], stored
         with self._database.read() as session:
             cursor = session.connection().connection.cursor()
-            live = self._fetch_live(cursor, check_text(exp_id, "exp_id", 255)) or self._find_live(session, exp_id)
+            live = self._fetch_live(cursor, text) or self._find_live(session, text)
             cursor.execute(self._database.sql(_READ_ASSIGNMENT), (live.row_id, subject))
             row = cursor.fetchone()
             cursor.close()
+        memory.keep_state(text, live, read_at=read_at, token=token)
         return live, None if row is None else int(row[0])
-
-    def _make_live(self, columns: tuple[Any, ...], config: Any, shares: Mapping[str, float], coverage: float) -> Live:
-        row_id, uid, status, salt, phase, namespace, start, share = columns
-        known = self._configs.get(row_id)
-        if known is None or known[0] != uid:
-            known = self._configs[row_id] = (uid, ExperimentConfig.from_dict(config))
-        design = known[1]
-        return Live(
-            row_id=row_id,
-            uid=uid,
-            status=status,
-            config=design,
-            salt=salt,
-            phase=phase,
-            shares=tuple(float(shares[name]) for name in design.variants),
-            coverage=coverage,
-            namespace=namespace,
-            namespace_start=start,
-            namespace_share=share,
-        )
 
     def _lock_live(self, cursor: Any, exp_id: str, row_id: int | None = None, *, exclusive: bool = False) -> Live:
         """Read the experiment within a write transaction; on PostgreSQL its row is locked against changes."""
@@ -592,12 +633,16 @@ class Recording:
         elif self._database.path is not None:
             # It grows with what other connections write; this one, which is kept for events, changes no test.
             version = (exp_id, cursor.connection, *cursor.execute("PRAGMA data_version").fetchone())
-            if version == getattr(self._seen, "version", None):
-                return self._seen.live  # type: ignore[no-any-return]
+            if version == getattr(self._memory.seen, "version", None):
+                return self._memory.seen.live  # type: ignore[no-any-return]
         live = self._fetch_live(cursor, exp_id, row_id, lock)
         if live is None:
-            raise NotFoundError(f"no experiment with the id {exp_id!r}; create it with create_experiment()")
-        self._seen.version, self._seen.live = version, live
+            cursor.execute(self._database.sql("SELECT uid FROM ab_experiments WHERE name = ?"), (exp_id,))
+            named = cursor.fetchone()
+            live = None if named is None else self._fetch_live(cursor, named[0], lock=lock)
+        if live is None:
+            raise NotFoundError(f"no experiment {exp_id!r}; create it with create_experiment()")
+        self._memory.seen.version, self._memory.seen.live = version, live
         return live
 
     def _fetch_live(self, cursor: Any, exp_id: str, row_id: int | None = None, lock: str = "") -> Live | None:
@@ -608,17 +653,40 @@ class Recording:
         if found is None or found[1] != exp_id:
             return None
         found = tuple(found)
-        known = self._lives.get(exp_id)
+        known = self._memory.lives.get(exp_id)
         if known is not None and known[0] == found:  # nothing of status, phase, split or namespace changed
             return known[1]
-        *columns, shares, coverage = found
-        design = None
-        if columns[0] not in self._configs:
-            cursor.execute(self._database.sql("SELECT config FROM ab_experiments WHERE id = ?"), (columns[0],))
-            design = decode_json(cursor.fetchone()[0])
-        live = self._make_live(tuple(columns), design, decode_json(shares), coverage)
-        self._lives[exp_id] = (found, live)
+        row_id, uid, *columns, shares, coverage, by_rule = found
+        design = self._memory.design_of(uid)
+        if design is None:
+            cursor.execute(self._database.sql("SELECT config FROM ab_experiments WHERE id = ?"), (row_id,))
+            design = self._memory.keep_design(uid, decode_json(cursor.fetchone()[0]))
+        live = _make_live(design, (row_id, uid, *columns, decode_json(shares), coverage, by_rule))
+        self._memory.keep_live(exp_id, found, live)
         return live
+
+
+def _make_live(design: ExperimentConfig, columns: tuple[Any, ...]) -> Live:
+    row_id, uid, status, salt, phase, namespace, start, share, shares, coverage, by_rule = columns
+    return Live(
+        row_id=row_id,
+        uid=uid,
+        status=status,
+        config=design,
+        salt=salt,
+        phase=phase,
+        shares=tuple(float(shares[name]) for name in design.variants),
+        coverage=coverage,
+        by_rule=bool(by_rule),
+        namespace=namespace,
+        namespace_start=start,
+        namespace_share=share,
+    )
+
+
+def _departs(live: Live, subject: str, claimed: int | None) -> bool:
+    """Return whether an assignment made elsewhere is not what the rule gives, and the phase does not know it yet."""
+    return claimed is not None and live.by_rule and live.rule.index(subject) != claimed
 
 
 def _check_override(variant: object, store: bool) -> None:

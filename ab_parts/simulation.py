@@ -13,7 +13,7 @@ from ab_parts.metrics import MetricType
 from ab_parts.results import Look, SimulationResult
 from ab_parts.summaries import data_from_values
 from stats.power_counts import draw_counts
-from values import InvalidValueError
+from values import InvalidTypeError, InvalidValueError, to_float, to_int
 
 __all__ = ["simulate"]
 
@@ -55,13 +55,15 @@ def simulate(
     -------
     SimulationResult
     """
-    if n_simulations < 1 or n_looks < 1:
-        raise InvalidValueError(f"n_simulations and n_looks must be 1 or more, got {n_simulations} and {n_looks}")
+    if not isinstance(config, ExperimentConfig):
+        raise InvalidTypeError(f"config must be an ExperimentConfig, got {type(config).__name__}")
+    n_simulations, n_looks = to_int(n_simulations, "n_simulations", 1), to_int(n_looks, "n_looks", 1)
+    effect = to_float(effect, "effect")
     plan = replace(config, secondary_metrics=(), guardrails=())  # only the main metric is invented
     if plan.treatments is not None:
         plan = replace(plan, treatments=None, traffic_split=0.5)
     rng = np.random.default_rng(seed)
-    n = plan.needed_sample_size if n_per_variant is None else int(n_per_variant)
+    n = plan.needed_sample_size if n_per_variant is None else to_int(n_per_variant, "n_per_variant", 2)
     draw = _drawer(plan, effect, baseline_value, baseline_sd, rng)
     edges = [max(2, round(n * (look + 1) / n_looks)) for look in range(n_looks)]
     outcomes: dict[str, int] = {}

@@ -16,9 +16,9 @@ from stats.means import cuped
 from stats.moments import JointStatistics, MeanStatistics, as_values
 from stats.ranks import Tallies
 from stats.ratios import ratio_statistics
-from values import InvalidValueError
+from values import InvalidTypeError, InvalidValueError
 
-__all__ = ["MetricData", "data_from_values", "ratio_arm"]
+__all__ = ["MetricData", "data_from_values", "ratio_arm", "to_numbers", "to_pairs"]
 
 FEW_PER_SIDE = 2
 
@@ -210,45 +210,86 @@ def data_from_values(config: ExperimentConfig, arms: Sequence[Any]) -> MetricDat
         raise InvalidValueError(f"{len(config.variants)} variants need as many arrays, got {len(arms)}")
     if metric.metric_type is MetricType.RATIO:
         for index, arm in enumerate(arms):
-            pairs = np.asarray(arm, dtype=np.float64)
-            if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all():
-                raise InvalidValueError(f"{config.variants[index]}: ratio values must be finite, of shape (n, 2)")
+            pairs = to_pairs(arm, f"values of {config.variants[index]}")
             data.joint[1, index] = JointStatistics.from_values(pairs[:, 1], pairs[:, 0])
         return data
-    values = []
-    for name, arm in zip(config.variants, arms, strict=True):
-        array = np.asarray(arm)
-        numbers = as_values(array, f"values of {name}")
-        if array.dtype.kind == "b" and metric.metric_type is not MetricType.BINARY:
-            raise InvalidValueError(f"values of {name} are booleans; use metric_type 'binary'")
-        if not metric.all_valid(numbers):
-            wrong = next(number for number in numbers.tolist() if not metric.all_valid(np.array([number])))
-            metric.to_number(wrong)
-        values.append((array, numbers))
+    values = [to_numbers(metric, arm, f"values of {name}") for name, arm in zip(config.variants, arms, strict=True)]
     if metric.metric_type is MetricType.BINARY:
-        for index, (_, numbers) in enumerate(values):
+        for index, numbers in enumerate(values):
             data.rates[1, index] = (round(float(numbers.sum())), int(numbers.size))
     elif metric.metric_type is MetricType.COUNT:
-        pooled = np.concatenate([numbers for _, numbers in values])
+        pooled = np.concatenate(values)
         if pooled.size:
             high = int(pooled.max())
             if high <= 4 * pooled.size + 1024:
-                rows = [np.bincount(numbers.astype(np.int64), minlength=high + 1) for _, numbers in values]
+                rows = [np.bincount(numbers.astype(np.int64), minlength=high + 1) for numbers in values]
                 frequencies = np.array(rows, dtype=np.int64)
                 kept = np.flatnonzero(frequencies.sum(axis=0))
                 data.tallies[1] = (kept.astype(np.float64), frequencies[:, kept])
             else:
                 distinct = np.unique(pooled)
-                rows = [
-                    np.bincount(np.searchsorted(distinct, numbers), minlength=distinct.size) for _, numbers in values
-                ]
+                rows = [np.bincount(np.searchsorted(distinct, numbers), minlength=distinct.size) for numbers in values]
                 data.tallies[1] = (distinct, np.array(rows, dtype=np.int64))
     else:
-        numbers_only = [numbers for _, numbers in values]
-        if config.winsorize_quantile is not None and any(len(numbers) for numbers in numbers_only):
+        if config.winsorize_quantile is not None and any(len(numbers) for numbers in values):
             from stats.moments import winsorize
 
-            numbers_only, data.cap = winsorize(numbers_only, config.winsorize_quantile)
-        for index, numbers in enumerate(numbers_only):
+            values, data.cap = winsorize(values, config.winsorize_quantile)
+        for index, numbers in enumerate(values):
             data.means[1, index] = MeanStatistics.from_values(numbers)
     return data
+
+
+def to_numbers(metric: Metric, values: Any, name: str) -> np.ndarray:
+    """Return values of subjects or events as floats, or say which one does not fit the metric.
+
+    Parameters
+    ----------
+    metric : Metric
+        Not a ratio.
+    values : array-like of shape (n,)
+    name : str
+        What the values are, for the message.
+
+    Returns
+    -------
+    array of shape (n,)
+    """
+    array, kinds = _array_and_kinds(values, name)
+    numbers = as_values(array, name)
+    if metric.metric_type is not MetricType.BINARY and any(issubclass(kind, bool | np.bool_) for kind in kinds):
+        raise InvalidValueError(f"{name} are booleans; use metric_type 'binary'")
+    if not metric.all_valid(numbers):
+        wrong = next(number for number in numbers.tolist() if not metric.all_valid(np.array([number])))
+        metric.to_number(wrong)
+    return numbers
+
+
+def to_pairs(values: Any, name: str) -> np.ndarray:
+    """Return numerators and denominators of subjects or events, shape (n, 2)."""
+    array, _ = _array_and_kinds(values, name)
+    try:
+        pairs = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(f"{name} must be numbers: {error}") from error
+    if pairs.size == 0:
+        return np.empty((0, 2))
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all():
+        raise InvalidValueError(f"{name} must be finite numerators and denominators, of shape (n, 2)")
+    if pairs[:, 1].min() < 0.0:
+        raise InvalidValueError(f"{name} have the denominator {pairs[:, 1].min():g}; it must be 0 or more")
+    return pairs
+
+
+def _array_and_kinds(values: Any, name: str) -> tuple[np.ndarray, set[type]]:
+    """Return values as an array, and of what Python types they were: numpy turns True and "1" into numbers."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # ragged
+        raise InvalidValueError(f"{name} must be a plain column of numbers: {error}") from error
+    kinds = {array.dtype.type}
+    if array.ndim and (array.dtype.kind == "O" or isinstance(values, list | tuple)):
+        kinds |= set(map(type, array.ravel().tolist() if array.dtype.kind == "O" or array.ndim > 1 else values))
+    if any(issubclass(kind, str | bytes) for kind in kinds):
+        raise InvalidTypeError(f"{name} hold text; turn it into numbers first")
+    return array, kinds

@@ -1,4 +1,8 @@
-"""Assign subjects one by one: GrowthBook's SDK, the bare hash, and ours."""
+"""Assign subjects one by one: GrowthBook's SDK, the bare hash, and ours.
+
+`assign` is called for subjects that were assigned before, and for display (``store=False``): neither writes. A first
+assignment is a write; it is measured in `ab_testing_assign_calls`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from benchmarks.runner import Benchmark
 
 benchmark = Benchmark(
     "Assigning subjects to variants",
-    workloads={"200,000 subjects": {"n": 200_000}},
+    workloads={"100,000 subjects": {"n": 100_000}},
     rounds=7,
 )
 
@@ -52,6 +56,35 @@ def _tests(folder: Path) -> tuple[object, str]:
 
     tests = ABTestingFramework(f"sqlite:///{folder / 'modeldesk.db'}")
     return tests, tests.create_experiment(ExperimentConfig(name="benchmark", metric_name="score"))
+
+
+@benchmark.ours("ModelDesk, assign of assigned subjects")
+def assigned(folder: Path, n: int) -> Callable[[], int]:
+    """Ask for the stored variants, one call each."""
+    tests, exp_id = _tests(folder)
+    users = [f"user-{index}" for index in range(n)]
+    tests.assign_many(exp_id, users)  # type: ignore[attr-defined]
+
+    def run() -> int:
+        for user in users:
+            tests.assign(exp_id, user)  # type: ignore[attr-defined]
+        return n
+
+    return run
+
+
+@benchmark.ours("ModelDesk, assign(store=False)")
+def shown(folder: Path, n: int) -> Callable[[], int]:
+    """Ask for variants without storing them, one call each."""
+    tests, exp_id = _tests(folder)
+    users = [f"user-{index}" for index in range(n)]
+
+    def run() -> int:
+        for user in users:
+            tests.assign(exp_id, user, store=False)  # type: ignore[attr-defined]
+        return n
+
+    return run
 
 
 @benchmark.ours("ModelDesk, Assigner.variant per call")

@@ -1,7 +1,7 @@
 """Assign subjects through the store: a loop of `assign` against one `assign_many`, computed only and stored.
 
-`assign` reads the test and the subject's stored variant at every call, so that a new phase, a pause or an assignment by
-another process counts at once; the rule alone, without a store, is in `ab_testing_assign`.
+A first assignment is stored before it is answered; what is served from memory is beside GrowthBook in
+`ab_testing_assign`.
 """
 
 from __future__ import annotations

@@ -16,8 +16,11 @@ from ab_parts.analysis import analyze_data
 from ab_parts.summaries import data_from_values
 from ab_testing import (
     ABTestingFramework,
+    ExperimentConfig,
     Metric,
+    analyze_frame,
     analyze_values,
+    simulate_experiment,
 )
 from db import ABSubjectRow, NotFoundError
 from stats.proportions import newcombe_interval
@@ -543,3 +546,60 @@ def test_an_open_guardrail_says_what_is_missing(lite):
     reason = "50 and 50 subjects leave open that it is 7.13 pp higher, its margin is 5 pp"
     assert f"failed ({reason})" in found.recommendation
     assert found.comparisons[-1].notes == [f"not shown to be safe: {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "match"),
+    [
+        ("continuous", ["1", "2", "3", "4"], "hold text"),
+        ("continuous", [1.0, "2", 3.0, 4.0], "hold text"),
+        ("continuous", [True, 2.0, 3.0, 4.0], "are booleans"),
+        ("continuous", [1.0, float("nan"), 3.0, 4.0], "nan"),
+        ("binary", [0.5, 0.5, 1, 1], "0 or 1"),
+        ("count", [-1, 2, 3, 4], "whole number"),
+        ("count", [1.5, 0.5, 3, 4], "whole number"),
+    ],
+)
+def test_a_wrong_value_in_memory_is_refused_alone_and_among_the_events_of_its_subject(kind, values, match):
+    """What an event has wrong may vanish in what the subject comes to: -1 and 2 clicks are 1 click."""
+    with pytest.raises(ValueError, match=match):
+        analyze_values(values, [1, 0, 1, 1], kind)
+    frame = pd.DataFrame(
+        {"who": list("aabbccdd"), "arm": ["baseline"] * 4 + ["treatment"] * 4, "y": [*values, 1, 0, 1, 1]}, dtype=object
+    )
+    with pytest.raises(ValueError, match=match):
+        analyze_frame(frame, variant="arm", value="y", subject="who", metric_type=kind)
+
+
+@pytest.mark.parametrize(
+    "pairs", [[[1, -1], [2, 3]], [[1, float("nan")], [2, 3]], [["1", 2], [2, 3]], [[1, 2, 3]], [1, 2]]
+)
+def test_wrong_pairs_of_a_ratio_in_memory_are_refused(pairs):
+    with pytest.raises(ValueError, match="values of baseline"):
+        analyze_values(pairs, [[1, 2], [2, 3]], "ratio")
+
+
+def test_rows_without_a_subject_are_refused_in_memory():
+    frame = pd.DataFrame(
+        {"who": ["a", None, "c", "d"], "arm": ["baseline", "treatment"] * 2, "y": [1.0, 2.0, 3.0, 4.0]}
+    )
+    with pytest.raises(ValueError, match="'who' has missing values"):
+        analyze_frame(frame, variant="arm", value="y", subject="who")
+
+
+@pytest.mark.parametrize("field", ["guardrails", "secondary_metrics"])
+@pytest.mark.parametrize(
+    "given", ["latency", {"name": "latency"}, [{"nme": "latency"}], [{"name": "latency", "unit": "s"}], [5]]
+)
+def test_metrics_are_given_as_a_list_of_metrics(field, given):
+    with pytest.raises(ValueError, match=field):
+        ExperimentConfig(name="t", metric_name="y", **{field: given})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"effect": float("nan")}, {"n_per_variant": 1}, {"n_simulations": 0}, {"n_looks": 0}, {"n_simulations": 2.5}],
+)
+def test_a_simulation_says_which_argument_is_wrong(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        simulate_experiment(ExperimentConfig(name="t", metric_name="y"), **arguments)

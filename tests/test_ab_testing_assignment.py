@@ -139,10 +139,9 @@ def test_an_assignment_made_elsewhere_is_stored_as_it_was(ab):
         ab.assign_many(exp_id, users, variant=["baseline"])
 
 
-def test_what_another_process_does_counts_at_the_next_call(ab):
+def test_what_another_framework_of_this_process_does_counts_at_the_next_call(ab):
     exp_id = ab.create_experiment(design(traffic_split=0.5))
-    url = ab.database.engine.url.render_as_string(hide_password=False)
-    other = ABTestingFramework(Database(url))  # with connections and memory of its own
+    other = ABTestingFramework(Database(ab.database.engine.url.render_as_string(hide_password=False)))
     users = [f"u{index}" for index in range(40)]
     before = [ab.assign(exp_id, user, store=False) for user in users]
     taken = users[0]

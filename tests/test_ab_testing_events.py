@@ -196,3 +196,31 @@ def test_a_change_by_another_connection_is_seen_by_the_next_event(sqlite_url):
         here.record_event(exp_id, "w", 1.0)
     here.database.close()
     there.database.close()
+
+
+@pytest.mark.parametrize("column", ["variant", "metric"])
+@pytest.mark.parametrize("wrong", [1, 0, True, 1.5, b"treatment"])
+def test_a_variant_or_metric_that_is_no_name_is_refused_instead_of_ignored(lite, column, wrong):
+    exp_id = lite.create_experiment(design())
+    with pytest.raises(ValueError, match=f"{column} of row 1 must be a name"):
+        lite.record_events(
+            exp_id, [{"user_id": "a", "value": 1.0, column: None}, {"user_id": "b", "value": 1.0, column: wrong}]
+        )
+    assert counts(lite) == 0
+
+
+def test_every_kind_of_missing_cell_is_missing(lite):
+    exp_id = lite.create_experiment(design())
+    frame = pd.DataFrame(
+        {
+            "user_id": list("abc"),
+            "value": [1.0, 2.0, 3.0],
+            "at": [pd.NaT, None, pd.NA],
+            "variant": [pd.NA, None, float("nan")],
+            "metric": [None, pd.NA, float("nan")],
+            "event_id": pd.array([None, 7, None], dtype="Int64"),
+        }
+    )
+    assert [lite.record_events(exp_id, frame) for _ in range(2)] == [3, 2]
+    attributes = pd.DataFrame({"user_id": list("abc"), "age": pd.array([30, None, None], dtype="Int64")})
+    assert lite.record_attributes(exp_id, attributes) == 1
