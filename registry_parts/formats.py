@@ -248,7 +248,8 @@ def load_verified(buffer: Any, serializer: str, label: str, *, trusted_types: Se
             f"{label} is intact, but what it is made of is missing here: {error}; install or import it first"
         ) from error
     except (pickle.UnpicklingError, EOFError) as error:
-        raise ArtifactError(f"{label} is not a {serializer} file: {str(error)[:200]}") from error
+        remedy = "" if serializer == "joblib" else "; a file that joblib wrote is registered with serializer='joblib'"
+        raise ArtifactError(f"{label} is not a {serializer} file: {str(error)[:200]}{remedy}") from error
     except MemoryError:
         raise
     except Exception as error:  # a file of another kind, or a class that refuses its state
