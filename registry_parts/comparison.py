@@ -69,6 +69,16 @@ _LOWER_IS_BETTER = frozenset(
         "bytes",
         "memory",
         "regret",
+        "davies",  # Davies-Bouldin, which scikit-learn calls a score
+        "pinball",
+        "nll",
+        "crps",
+        "mase",
+        "medae",
+        "wape",
+        "wmape",
+        "rmspe",
+        "divergence",
     ]
 )
 
@@ -88,6 +98,8 @@ _HIGHER_IS_BETTER = frozenset(
         "map",
         "ndcg",
         "r2",
+        "rsquared",
+        "d2",  # scikit-learn's shares explained, such as d2_absolute_error_score
         "score",
         "bleu",
         "rouge",
@@ -117,6 +129,9 @@ _HIGHER_IS_BETTER = frozenset(
 )
 
 
+_NEGATED = frozenset({"neg", "negative"})  # scikit-learn's neg_log_loss and the like: more is better
+
+
 def metric_direction(metric: str) -> int | None:
     """Return 1 if more of a metric is better, -1 if less is, None if its name does not tell.
 
@@ -124,10 +139,10 @@ def metric_direction(metric: str) -> int | None:
     (1, -1, None)
     """
     words = set("".join(c if c.isalnum() else " " for c in metric.lower()).split())
-    joined = "".join(sorted(words)) if len(words) == 1 else metric.lower().replace("_", "").replace("-", "")
-    if words & _LOWER_IS_BETTER or joined in _LOWER_IS_BETTER:
-        return -1
-    return 1 if words & _HIGHER_IS_BETTER or joined in _HIGHER_IS_BETTER else None
+    words.add(metric.lower().replace("_", "").replace("-", ""))
+    if words & _LOWER_IS_BETTER and "d2" not in words:
+        return 1 if words & _NEGATED else -1
+    return 1 if words & _HIGHER_IS_BETTER and not words & _NEGATED else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

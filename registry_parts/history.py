@@ -88,6 +88,6 @@ def performance_to_frame(name: str, found: Sequence[Any]) -> pd.DataFrame:
 
     frame = pd.DataFrame(found, columns=["version", "metric", "at", "value", "dataset"])
     frame.insert(0, "name", name)
-    frame["at"] = pd.to_datetime(frame["at"], utc=True)
+    frame["at"] = pd.to_datetime(frame["at"], utc=True).astype("datetime64[us, UTC]")
     frame["value"] = frame["value"].astype("float64")
     return frame

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -31,9 +31,6 @@ from values import (
     new_id,
     to_int,
 )
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "PAGE_LIMIT",
@@ -184,8 +181,7 @@ def find_stored(
     if sum(given is not None for given in (version, stage, alias)) > 1:
         raise InvalidValueError("give one of version, stage and alias")
     if version is not None:
-        text = versions.check_version(version)
-        chosen = chosen.where(row.precedence == versions.precedence_key(text), row.version == text)
+        chosen = chosen.where(row.precedence == versions.precedence_key(versions.check_version(version)))
     elif alias is not None:
         chosen = chosen.join(ModelAliasRow, ModelAliasRow.version_id == row.id).where(
             ModelAliasRow.alias == check_name(alias, "alias")

@@ -116,11 +116,11 @@ def check_facts(given: Mapping[str, Any], actor: str) -> dict[str, Any]:
         "version": None if version is None else versions.check_version(version),
         "bump": versions.check_bump("minor" if bump is None else bump),
         "model_type": ModelType(given["model_type"]),
-        "metrics": to_metrics(given["performance_metrics"] or {}),
-        "hyperparameters": to_plain_json(given["hyperparameters"] or {}, "hyperparameters"),
+        "metrics": _given(to_metrics, given["performance_metrics"]),
+        "hyperparameters": _given(to_plain_json, given["hyperparameters"], "hyperparameters"),
         "stage": ModelStage(given["stage"]),
-        "tags": to_tags(given["tags"] or {}),
-        "dependencies": {} if given["dependencies"] is None else to_dependencies(given["dependencies"]),
+        "tags": _given(to_tags, given["tags"]),
+        "dependencies": _given(to_dependencies, given["dependencies"]),
         "description": check_text(given["description"], "description"),
         "run_id": None if given["run_id"] is None else check_text(given["run_id"], "run_id", 255),
         "data_fingerprint": None if fingerprint is None else check_text(fingerprint, "data_fingerprint", 1_000),
@@ -128,6 +128,10 @@ def check_facts(given: Mapping[str, Any], actor: str) -> dict[str, Any]:
         "actor": actor,
         "request_key": None if request_key is None else check_key(request_key, "idempotency_key"),
     }
+
+
+def _given(check: Callable[..., dict[str, Any]], value: Any, *field: str) -> dict[str, Any]:
+    return {} if value is None else check(value, *field)
 
 
 def to_metrics(values: Mapping[str, float]) -> dict[str, float]:

@@ -164,7 +164,7 @@ def versions_to_frame(versions: Sequence[ModelVersion], total: int) -> pd.DataFr
         for key in keys:
             columns[f"{prefix}.{key}"] = [getattr(version, field).get(key) for version in versions]
     frame = pd.DataFrame(columns)
-    frame["created_at"] = pd.to_datetime(frame["created_at"], utc=True)
+    frame["created_at"] = pd.to_datetime(frame["created_at"], utc=True).astype("datetime64[us, UTC]")
     for column in frame.columns:
         if column.startswith("metrics."):
             frame[column] = frame[column].astype("float64")

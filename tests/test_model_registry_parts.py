@@ -304,7 +304,8 @@ def test_a_fingerprint_tells_data_apart():
 @pytest.mark.parametrize(
     ("metric", "direction"),
     [("accuracy", 1), ("val/accuracy", 1), ("test_auc", 1), ("rmse", -1), ("log_loss", -1), ("latency_ms", -1),
-     ("f1", 1), ("f1_macro", 1), ("r2", 1), ("temperature", None), ("x", None)],
+     ("f1", 1), ("f1_macro", 1), ("r2", 1), ("temperature", None), ("x", None), ("neg_mean_squared_error", 1),
+     ("d2_absolute_error_score", 1), ("davies_bouldin_score", -1), ("brier_score_loss", -1), ("neg_accuracy", None)],
 )  # fmt: skip
 def test_the_direction_of_a_metric_is_known_or_admitted_not_to_be(metric, direction):
     assert metric_direction(metric) == direction
