@@ -337,7 +337,7 @@ def _pop(stack: list[Any]) -> Any:
 
 
 def _used(item: Any) -> Any:
-    """Return an item of the stack; joblib's class for arrays is only made into a description, and that given its state."""
+    """Return an item of the stack, unless it is joblib's class for arrays, or an array without its state."""
     if isinstance(item, _Global | _Made) and item.describes_arrays:
         raise ValueError("the class that describes arrays is used in a way that this reader does not know")
     return item

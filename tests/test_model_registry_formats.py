@@ -142,6 +142,15 @@ def test_a_class_of_a_notebook_travels_through_cloudpickle(registry, sqlite_data
     assert any(item.module.startswith("cloudpickle") for item in found.imports)
 
 
+def test_a_class_of_a_notebook_that_is_not_here_is_named_with_both_remedies(registry, sqlite_database: Database):
+    code = _NOTEBOOK.replace("lambda x: factor * x", "factor").replace(', serializer="cloudpickle"', "")
+    subprocess.run(
+        [sys.executable, "-c", code, str(sqlite_database.path), sqlite_database.artifact_url], check=True, cwd=ROOT
+    )
+    with pytest.raises(ArtifactError, match="Doubler.*define it here first, or register .*serializer='cloudpickle'"):
+        registry.load_model("doubler")
+
+
 def test_a_folder_is_inspected_file_by_file(registry, tmp_path):
     folder = tmp_path / "bundle"
     (folder / "weights").mkdir(parents=True)

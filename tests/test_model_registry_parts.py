@@ -270,6 +270,8 @@ def test_looking_for_dependencies_runs_nothing_of_the_object():
         ([[1, 2.0, "c"]], ["x0", "x1", "x2"], 1),
         ([{"age": 3, "name": "x"}], ["age", "name"], 1),
         ({"age": [1, 2, 3]}, ["age"], 3),
+        ({"age": np.arange(3), "name": ["x", "y", "z"]}, ["age", "name"], 3),
+        ({"age": 3, "name": "x"}, ["age", "name"], 1),
         (["a text"], ["x0"], 1),
     ],
     ids=lambda value: type(value).__name__,
@@ -280,6 +282,47 @@ def test_a_signature_names_the_columns_and_their_types(example, inputs, n_rows):
     assert all(column["dtype"] for column in signature["inputs"])
     assert signature["n_rows"] == n_rows
     assert signature["output"] == {"kind": "unknown", "reason": "the model has no predict()"}
+
+
+def test_columns_of_different_lengths_are_no_example():
+    with pytest.raises(ValueError, match="different lengths"):
+        infer_signature(object(), {"a": [1, 2], "b": [1]})
+
+
+def test_a_requirement_is_kept_as_what_it_asks_for():
+    lines = [
+        "numpy==2.1.0",
+        "scipy",
+        "joblib>=1,<99",
+        "PyYAML == 6.0 ; python_version < '3'",
+        "x[a]==1.*",
+        "y @ file:///y",
+    ]
+    assert environment.to_dependencies(lines) == {
+        "numpy": "2.1.0",
+        "scipy": "",
+        "joblib": "<99,>=1",
+        "PyYAML": '==6.0 ; python_version < "3"',
+        "x": "==1.*",
+        "y": "@ file:///y",
+    }
+
+
+@pytest.mark.parametrize("line", ["git+https://example.org/x", "./here", "numpy=2", "", "numpy 2.1"])
+def test_what_is_no_requirement_is_refused(line):
+    with pytest.raises(ValueError, match="is not a requirement"):
+        environment.to_dependencies([line])
+
+
+def test_only_what_is_not_met_here_is_a_difference():
+    met = ["numpy>=1", "scipy", f"joblib=={joblib.__version__}", "no-such-package==1 ; python_version < '3'"]
+    assert environment.dependency_differences(environment.to_dependencies(met), {}) == []
+    assert environment.dependency_differences({"numpy": "as in the lab"}, {}) == []  # free text names no version
+    unmet = environment.to_dependencies(["numpy>=99", "no-such-package", "joblib==0.1"])
+    first, second, third = environment.dependency_differences(unmet, {})
+    assert first.startswith("numpy >=99 is needed, ")
+    assert second == "no-such-package is needed, which is not installed"
+    assert third.endswith("the model was made with 0.1")
 
 
 def test_a_model_that_fails_on_its_example_is_still_described():
