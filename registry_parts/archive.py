@@ -22,10 +22,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from artifacts import check_artifact_path, check_sha256
+from artifacts import ArtifactStore, check_artifact_path, check_sha256
 from db import ArtifactError, StorageError
 from registry_parts import formats, versions
-from registry_parts.records import ModelType, ModelVersion
+from registry_parts.records import ModelStage, ModelType, ModelVersion
+from registry_parts.registration import Files, Registration, check_facts
 from values import (
     check_key,
     check_name,
@@ -37,7 +38,7 @@ from values import (
     to_int,
 )
 
-__all__ = ["FORMAT", "ModelArchive", "open_archive", "to_manifest", "write_archive"]
+__all__ = ["FORMAT", "ModelArchive", "open_archive", "to_manifest", "to_registration", "write_archive"]
 
 FORMAT = "modeldesk-version-1"
 MANIFEST = "manifest.json"
@@ -92,6 +93,19 @@ def to_manifest(version: ModelVersion, card: str | None) -> dict[str, Any]:
     }
 
 
+def to_registration(manifest: Mapping[str, Any], *, name: str | None, run_id: str | None, actor: str) -> Registration:
+    """Return what registers a checked manifest here, in Development; `name` is another name for the model."""
+    here = {
+        "name": manifest["name"] if name is None else name,
+        "run_id": run_id,
+        "stage": ModelStage.DEVELOPMENT,
+        "bump": None,
+        "idempotency_key": None,
+    }
+    kept = {key: manifest[key] for key in ("environment", "signature", "serializer", "card")}
+    return Registration(**check_facts({**manifest, **here}, actor), **kept, origin="import")
+
+
 def write_archive(path: str | os.PathLike[str], manifest: Mapping[str, Any], read: Callable[[str, str], bytes]) -> Path:
     """Write an export; `read` returns the verified bytes for (sha256, relative path). Whole or not at all."""
     target = Path(path)
@@ -142,13 +156,19 @@ class ModelArchive:
         As `to_manifest` made it, every field checked.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, archive: zipfile.ZipFile, manifest: dict[str, Any]) -> None:
+        self.path = path
         self._archive = archive
         self.manifest = manifest
 
-    def open(self, path: str) -> IO[bytes]:
-        """Open one of the manifest's files for reading."""
-        return self._archive.open(PREFIX + path)
+    def put_files(self, store: ArtifactStore, files: Files) -> None:
+        """Store the manifest's files, adding each to `files` as it is stored; raise if one is not what it should be."""
+        for file in self.manifest["files"]:
+            with self._archive.open(PREFIX + file["path"]) as source:
+                blob = store.put_stream(source)
+            files.append((file["path"], blob))
+            if blob.sha256 != file["sha256"]:
+                raise ArtifactError(f"{self.path}: {file['path']} was altered; nothing was imported")
 
 
 @contextmanager
@@ -171,7 +191,7 @@ def open_archive(path: str | os.PathLike[str]) -> Iterator[ModelArchive]:
     with os.fdopen(descriptor, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                yield ModelArchive(archive, _check(archive, file))
+                yield ModelArchive(source, archive, _check(archive, file))
         except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error, UnicodeDecodeError) as error:
             raise ArtifactError(
                 f"{source} is no export of a model version, or is damaged: {str(error)[:200]}"

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from registry_parts.comparison import metric_direction
+from registry_parts.direction import metric_direction
 from values import InvalidTypeError, InvalidValueError, check_key, check_name, shorten, to_float
 
 __all__ = [

@@ -194,7 +194,7 @@ class _PickleReader:
             if operation.name == "FRAME":
                 if here - 9 < frame_end:
                     raise ValueError("a frame begins inside another")
-                frame_end = here + int(argument)
+                frame_end = here + int(argument or 0)
             self._follow(operation, argument, stack, memo)
             built = stack[-1] if stack and operation.name == "BUILD" else None
             if (operation.name == "STOP" or _describes_arrays(built)) and here < frame_end:
@@ -259,8 +259,7 @@ class _PickleReader:
         exact = (built.callee.module, built.callee.name) == ARRAY_WRAPPER
         fields = dict(built.state) if exact and isinstance(built.state, list) and built.arguments == () else {}
         dtype, shape = fields.get("dtype"), fields.get("shape")
-        is_shape = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
-        if not fields.keys() <= ARRAY_FIELDS or not isinstance(dtype, _Made) or not is_shape:
+        if not fields.keys() <= ARRAY_FIELDS or not isinstance(dtype, _Made) or not _is_shape(shape):
             raise ValueError("an array is described in a way that this reader does not know")
         item, holds_objects = _item_of(dtype)
         if holds_objects:
@@ -275,6 +274,10 @@ class _PickleReader:
         if here + size > end:
             raise ValueError("an array is longer than the file")
         self.file.seek(here + size)
+
+
+def _is_shape(value: object) -> TypeGuard[tuple[int, ...]]:
+    return isinstance(value, tuple) and all(type(n) is int and n >= 0 for n in value)
 
 
 def _describes_arrays(item: object) -> TypeGuard[_Made]:

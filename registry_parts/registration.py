@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -54,8 +53,7 @@ HYPERPARAMETERS_MAX_BYTES = 1_000_000
 Files = list[tuple[str, "StoredBlob"]]  # relative paths and contents
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
+class Registration(NamedTuple):
     """All that a registration says of a version, checked; its bytes come apart.
 
     Attributes

@@ -28,7 +28,7 @@ from charts.registry import comparison_bars, plot_performance_history, plot_stag
 from db import ArtifactError, Database
 from model_registry import ModelRegistryManager, ModelStage, StageEvent
 from registry_parts import environment, inspection, versions
-from registry_parts.comparison import metric_direction
+from registry_parts.direction import metric_direction
 from registry_parts.signature import fingerprint_data, infer_signature
 
 # -- versions ----------------------------------------------------------------------------------------------
