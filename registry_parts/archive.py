@@ -19,7 +19,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from artifacts import ArtifactStore, check_artifact_path, check_sha256
@@ -229,6 +229,9 @@ def _check(archive: zipfile.ZipFile, file: IO[bytes]) -> dict[str, Any]:
             if not member.filename.startswith(PREFIX):
                 raise ValueError(f"{shorten(member.filename)} does not belong here")
             check_artifact_path(member.filename.removeprefix(PREFIX), "a file's path")
+    # Members that share bytes would make a small file store, and hash, without end.
+    if sum(member.file_size for member in members) > file.seek(0, os.SEEK_END):
+        raise ValueError("its members overlap")
     if members[0].file_size > MANIFEST_MAX_BYTES:
         raise ValueError("its manifest is too large")
     manifest = _check_manifest(archive.read(members[0]))
@@ -294,6 +297,7 @@ def _check_manifest(data: bytes) -> dict[str, Any]:
     if manifest["signature"] is not None:
         _expect(manifest, "signature", dict)
         encode_json(manifest["signature"], "signature")
+        _check_signature(manifest["signature"])
     check_text(manifest["description"], "description")
     for key, length in (("owner", 255), ("run_id", 255), ("data_fingerprint", 1_000), ("card", 200_000)):
         if manifest[key] is not None:
@@ -307,9 +311,26 @@ def _check_manifest(data: bytes) -> dict[str, Any]:
         check_artifact_path(item["path"], "a file's path")
         check_sha256(item["sha256"], "a file's sha256")
         to_int(item["size_bytes"], "a file's size", 0)
+    paths = {item["path"] for item in manifest["files"]}
+    if len(paths) < len(manifest["files"]):
+        raise ValueError("a path of its manifest occurs twice")
+    for path in paths:
+        if folders := paths & {str(folder) for folder in PurePosixPath(path).parents}:
+            raise ValueError(f"{shorten(folders.pop())} is a file and a folder")
     if manifest["serializer"] != "folder" and len(manifest["files"]) != 1:
         raise ValueError(f"the serializer {manifest['serializer']!r} has one file, not {len(manifest['files'])}")
     return manifest
+
+
+def _check_signature(signature: Mapping[str, Any]) -> None:
+    """See that a signature has the shape that `infer_signature` gives it, as cards and comparisons read it."""
+    inputs, output = signature.get("inputs", []), signature.get("output", {})
+    columns = isinstance(inputs, list) and all(
+        isinstance(column, dict) and isinstance(column.get("name"), str) and isinstance(column.get("dtype"), str)
+        for column in inputs
+    )
+    if not columns or not isinstance(output, dict):
+        raise ValueError("its signature is none: inputs are a list of {name, dtype}, output a mapping")
 
 
 def _expect(manifest: Mapping[str, Any], key: str, kind: type) -> None:

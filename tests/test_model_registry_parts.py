@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -27,7 +28,7 @@ from hypothesis import strategies as st
 from charts.registry import comparison_bars, plot_performance_history, plot_stage_timeline, production_periods
 from db import ArtifactError, Database
 from model_registry import ModelRegistryManager, ModelStage, StageEvent
-from registry_parts import environment, inspection, versions
+from registry_parts import archive, environment, inspection, versions
 from registry_parts.direction import metric_direction
 from registry_parts.signature import fingerprint_data, infer_signature
 
@@ -370,12 +371,12 @@ def exported(registry, tmp_path):
 
 def rebuilt(path: Path, change) -> Path:
     """Return a copy of an export whose members were changed: a list of (ZipInfo, bytes)."""
-    with zipfile.ZipFile(path) as archive:
-        members = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path) as source:
+        members = [(info, source.read(info)) for info in source.infolist()]
     target = path.with_name("changed.zip")
-    with zipfile.ZipFile(target, "w") as archive:
+    with zipfile.ZipFile(target, "w") as changed:
         for info, data in change(members):
-            archive.writestr(info, data)
+            changed.writestr(info, data)
     return target
 
 
@@ -403,6 +404,19 @@ def packed(members):
     return [members[0], (info, members[1][1])]
 
 
+def twice(members):
+    manifest = json.loads(members[0][1])
+    return [(members[0][0], json.dumps(manifest | {"files": manifest["files"] * 2}).encode()), *members[1:]]
+
+
+def file_and_folder(members):
+    manifest = json.loads(members[0][1])
+    inner = manifest["files"][0] | {"path": "model.joblib/inner"}
+    changed = manifest | {"serializer": "folder", "files": [*manifest["files"], inner]}
+    info = archive._member("files/model.joblib/inner")
+    return [(members[0][0], json.dumps(changed).encode()), members[1], (info, members[1][1])]
+
+
 CHANGES = {
     "zip-slip": renamed("../../evil.txt"),
     "zip-slip inside": renamed("files/../../evil.txt"),
@@ -424,6 +438,10 @@ CHANGES = {
     "wrong type": manifest_with(tags=["a"]),
     "wrong metric": manifest_with(performance_metrics={"a": "b"}),
     "no such format": manifest_with(format="modeldesk-version-99"),
+    "odd signature": manifest_with(signature={"inputs": [1]}),
+    "odd output": manifest_with(signature={"output": "number"}),
+    "a path twice": twice,
+    "a path in a path": file_and_folder,
     "odd file": manifest_with(files=[{"path": "../x", "sha256": "0" * 64, "size_bytes": 1}]),
     "duplicate key": lambda members: [(members[0][0], b'{"format":1,"format":2}'), members[1]],
     "NaN token": lambda members: [(members[0][0], members[0][1].replace(b'"a": 1', b'"a": NaN')), members[1]],
@@ -444,6 +462,28 @@ def test_a_changed_export_is_refused_and_nothing_is_stored(change, registry, exp
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_export_whose_members_share_bytes_is_refused(registry, exported, tmp_path):
+    data = b"x" * 1_000
+    inner = archive._member("files/inner")
+    inner.file_size = inner.compress_size = len(data)
+    inner.CRC = zlib.crc32(data)
+    outer = inner.FileHeader() + data  # one file's bytes hold another file, and the directory names both
+    contents = {"inner": data, "outer": outer}
+    files = [
+        {"path": path, "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+        for path, content in contents.items()
+    ]
+    with zipfile.ZipFile(exported) as source:
+        manifest = json.loads(source.read("manifest.json")) | {"serializer": "folder", "files": files}
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w") as target:
+        target.writestr(archive._member("manifest.json"), json.dumps(manifest))
+        target.writestr(archive._member("files/outer"), outer)
+        inner.header_offset = target.filelist[1].header_offset + 30 + len("files/outer")
+        target.filelist.append(inner)
+    with pytest.raises(ArtifactError, match="overlap"):
+        registry.import_version(tmp_path / "bomb.zip", name="other")
+
+
 def test_an_export_with_a_name_twice_is_refused(registry, exported):
     changed = rebuilt(exported, lambda members: [*members, members[1]])
     with pytest.raises(ArtifactError, match="twice"):
