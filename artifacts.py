@@ -416,21 +416,38 @@ class ArtifactStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = UnfinishedFile(target.parent)
         try:
-            digest, size = hashlib.sha256(), 0
-            with self._reading(name), self._backend.open(name) as source:
-                while chunk := source.read(CHUNK_BYTES):
-                    digest.update(chunk)
-                    size += len(chunk)
-                    with explained(f"{target} cannot be written"):
-                        write_all(unfinished.file, chunk)
-            if digest.hexdigest() != name:
-                raise ArtifactError(_altered(self.url, name, digest.hexdigest(), size))
+            self.copy_into(name, unfinished.file, target)
             with explained(f"{target} cannot be written"):
                 unfinished.finish(target.name)
         except BaseException:
             unfinished.discard()
             raise
         return target
+
+    def copy_into(self, sha256: str, file: IO[bytes], place: os.PathLike[str]) -> None:
+        """Write a blob into an open file, piece by piece: it never is in memory whole.
+
+        Parameters
+        ----------
+        sha256 : str
+        file : binary file
+        place : path
+            What the file is, for errors in writing.
+
+        Raises
+        ------
+        ArtifactError
+            If the blob is missing or, which shows only at its end, altered: what was written is worthless then.
+        """
+        name, digest, size = check_sha256(sha256), hashlib.sha256(), 0
+        with self._reading(name), self._backend.open(name) as source:
+            while chunk := source.read(CHUNK_BYTES):
+                digest.update(chunk)
+                size += len(chunk)
+                with explained(f"{place} cannot be written"):
+                    write_all(file, chunk)
+        if digest.hexdigest() != name:
+            raise ArtifactError(_altered(self.url, name, digest.hexdigest(), size))
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:

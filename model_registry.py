@@ -825,11 +825,7 @@ class ModelRegistryManager:
 
         with self._database.read() as session:
             found, card = labels.read_card(session, name, version)
-        return archive.write_archive(
-            path,
-            archive.to_manifest(found, card),
-            lambda sha256, file: loading.read_file(self._store, found, file, sha256),
-        )
+        return archive.write_archive(path, found, card, self._store)
 
     def import_version(self, path: str | os.PathLike[str], *, name: str | None = None, actor: str | None = None) -> str:
         """Register the version that `export_version` wrote into a file; it arrives in Development.

@@ -17,14 +17,14 @@ import secrets
 import stat
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from artifacts import ArtifactStore, check_artifact_path, check_sha256
 from db import ArtifactError, StorageError
-from registry_parts import formats, versions
+from registry_parts import formats, loading, versions
 from registry_parts.records import ModelStage, ModelType, ModelVersion
 from registry_parts.registration import Files, Registration, check_facts
 from values import (
@@ -106,13 +106,14 @@ def to_registration(manifest: Mapping[str, Any], *, name: str | None, run_id: st
     return Registration(**check_facts({**manifest, **here}, actor), **kept, origin="import")
 
 
-def write_archive(path: str | os.PathLike[str], manifest: Mapping[str, Any], read: Callable[[str, str], bytes]) -> Path:
-    """Write an export; `read` returns the verified bytes for (sha256, relative path). Whole or not at all."""
+def write_archive(path: str | os.PathLike[str], version: ModelVersion, card: str | None, store: ArtifactStore) -> Path:
+    """Write an export, whole or not at all; every file is verified on the way, and none is in memory whole."""
     target = Path(path)
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists; name a new file")
+    manifest = to_manifest(version, card)
     text = json.dumps(
-        json.loads(encode_json(dict(manifest), "manifest", MANIFEST_MAX_BYTES)),
+        json.loads(encode_json(manifest, "manifest", MANIFEST_MAX_BYTES)),
         ensure_ascii=False,
         sort_keys=True,
         indent=1,
@@ -123,14 +124,15 @@ def write_archive(path: str | os.PathLike[str], manifest: Mapping[str, Any], rea
         with os.fdopen(descriptor, "w+b") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 archive.writestr(_member(MANIFEST), text.encode())
-                for item in manifest["files"]:
-                    archive.writestr(_member(PREFIX + item["path"]), read(item["sha256"], item["path"]))
+                for name, sha256, size in version.files:
+                    member = _member(PREFIX + name)
+                    member.file_size = size
+                    with loading.named(version, name), archive.open(member, "w") as place:
+                        store.copy_into(sha256, place, target)
             file.flush()
             os.fsync(file.fileno())
         os.link(temporary, target)  # unlike a rename, it never replaces what appeared there meanwhile
-    except FileExistsError:
-        raise
-    except ArtifactError:
+    except (FileExistsError, ArtifactError, StorageError):
         raise
     except OSError as error:
         raise StorageError(f"{target} cannot be written: {error.strerror or error}") from error

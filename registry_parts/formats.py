@@ -131,7 +131,7 @@ def _dump_skops(model: object, file: Any) -> None:
         import skops.io
     except ImportError as error:
         raise _needed("skops", "the serializer 'skops'") from error
-    file.write(skops.io.dumps(model))
+    skops.io.dump(model, file)
 
 
 def _dump_onnx(model: object, file: Any) -> None:
@@ -171,7 +171,9 @@ def load_object(buffer: Any, serializer: str, *, trusted_types: Sequence[str] | 
     if serializer == "joblib":
         return _load_joblib(buffer)
     if serializer in {"pickle", "cloudpickle"}:
-        return pickle.load(buffer)  # noqa: S301 - verified bytes of a trusted origin: see load_model
+        # From memory, not from a file: pickle.load() would first copy each large array out of it.
+        with memoryview(buffer) if isinstance(buffer, mmap.mmap) else buffer.getbuffer() as data:
+            return pickle.loads(data)  # noqa: S301 - verified bytes of a trusted origin: see load_model
     if serializer == "skops":
         return _load_skops(buffer.read(), list(trusted_types or ()))
     if serializer == "onnx":

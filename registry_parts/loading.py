@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from registry_parts.queries import StoredVersion
     from registry_parts.records import ModelVersion
 
-__all__ = ["copy_files", "load_stored", "read_file"]
+__all__ = ["copy_files", "load_stored", "named", "read_file"]
 
 
 def load_stored(
@@ -43,10 +44,8 @@ def load_stored(
     ((path, sha256),) = files
     if found.serializer == "file":
         return read_file(store, label, path, sha256)
-    try:
+    with named(label, path):
         buffer = store.read_buffer(sha256)
-    except ArtifactError as error:
-        raise ArtifactError(f"{label}: {path}: {error}") from error
     if check_dependencies:
         differences = environment.dependency_differences(found.dependencies, found.environment)
         if differences:
@@ -72,7 +71,14 @@ def copy_files(store: ArtifactStore, found: ModelVersion, folder: Path) -> list[
 
 def read_file(store: ArtifactStore, label: object, path: str, sha256: str) -> bytes:
     """Return the verified bytes of one file; what is wrong with it names the version."""
-    try:
+    with named(label, path):
         return store.read_bytes(sha256)
+
+
+@contextmanager
+def named(label: object, path: str) -> Iterator[None]:
+    """Let what is wrong with a stored file name the version and the file."""
+    try:
+        yield
     except ArtifactError as error:
         raise ArtifactError(f"{label}: {path}: {error}") from error
