@@ -46,7 +46,7 @@ from artifact_backends import (
     write_all,
 )
 from artifact_sources import check_artifact_path, list_tree, open_regular
-from db import add_blobs, find_claimed_blobs, lock_blobs, remove_blobs
+from db import add_blobs, find_claimed_blobs, find_unclaimed_blobs, lock_blobs, remove_blobs
 from errors import ArtifactError, StorageError
 from values import InvalidTypeError, InvalidValueError, check_text, shorten
 
@@ -558,6 +558,7 @@ class ArtifactStore:
                     n_kept += 1  # not ours
         with database.read() as session:
             finished = {name: finished[name] for name in finished.keys() - find_claimed_blobs(session, finished).keys()}
+            has_rows = bool(find_unclaimed_blobs(session))
         removed: list[str] = []
         freed = 0
 
@@ -570,9 +571,11 @@ class ArtifactStore:
                 size = finished[name].size_bytes
                 freed += size if dry_run else self._remove(name)
             if not dry_run:
-                remove_blobs(session, removed)
+                # A process that dies between removing a file and its row leaves the row.
+                without_file = [name for name in find_unclaimed_blobs(session) if self._backend.size(name) is None]
+                remove_blobs(session, without_file)
 
-        if finished:
+        if finished or has_rows:
             database.transact(remove)
         n_temporary = 0
         for entry in unfinished:
