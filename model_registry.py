@@ -416,7 +416,8 @@ class ModelRegistryManager:
         from registry_parts.comparison import compare_versions
 
         with self._database.read() as session:
-            return compare_versions([queries.read_version(session, name, version) for version in versions])
+            records = queries.read_each(session, name, versions)
+        return compare_versions(records)
 
     def stage_history(self, name: str, version: str | None = None) -> list[StageEvent]:
         """Return the audit trail of a model, or of one version of it, oldest first."""
@@ -489,7 +490,8 @@ class ModelRegistryManager:
 
         with self._database.read() as session:
             found = queries.read_version(session, name, version, None, alias)
-        files = [(path, size, loading.read_file(self._store, found, path, sha)) for path, sha, size in found.files]
+        # One file at a time: a folder may be larger than the memory.
+        files = ((path, loading.read_file(self._store, found, path, sha256)) for path, sha256, _ in found.files)
         return inspect_files(found.name, found.version, found.serializer, found.origin, files)
 
     def copy_files(self, name: str, version: str, folder: str | os.PathLike[str]) -> list[Path]:

@@ -521,14 +521,16 @@ def _judge(imports: Iterable[FoundImport]) -> tuple[tuple[FoundImport, ...], str
 
 
 def inspect_files(
-    name: str, version: str, serializer: str, origin: str, files: Sequence[tuple[str, int, bytes]]
+    name: str, version: str, serializer: str, origin: str, files: Iterable[tuple[str, bytes]]
 ) -> ArtifactInspection:
-    """Return what the verified files (path, size, bytes) of a version hold; nothing is run."""
+    """Return what the verified files (path, bytes) of a version hold; nothing is run."""
     imports: list[FoundImport] = []
     notes: list[str] = []
     complete = True
     runs = serializer in EXECUTES_CODE
-    for path, _, data in files:
+    sizes: list[tuple[str, int]] = []
+    for path, data in files:
+        sizes.append((path, len(data)))
         kind = serializer if serializer in FILE_NAMES else serializer_of_path(path)
         if kind in EXECUTES_CODE or (kind == "file" and _looks_like_pickle(data)):
             runs = True
@@ -574,7 +576,7 @@ def inspect_files(
         is_complete=complete,
         notes=tuple(notes),
         scanner=scanner,
-        files=tuple((path, size) for path, size, _ in files),
+        files=tuple(sizes),
     )
 
 

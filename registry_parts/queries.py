@@ -45,6 +45,7 @@ __all__ = [
     "paged",
     "pick_version",
     "previous_production",
+    "read_each",
     "read_models",
     "read_production",
     "read_version",
@@ -277,6 +278,12 @@ def read_version(
     """Return one version, chosen as `pick_version` chooses it."""
     model = find_model(session, name)
     return to_version(session, model.name, pick_version(session, model, version, stage, alias))
+
+
+def read_each(session: Session, name: str, versions: Sequence[str]) -> list[ModelVersion]:
+    """Return the named versions of a model, in the order in which they were named."""
+    model = find_model(session, name)
+    return to_versions(session, {model.id: model.name}, [find_version(session, model, text) for text in versions])
 
 
 def read_version_by_id(session: Session, uid: str) -> ModelVersion | None:

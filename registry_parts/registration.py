@@ -180,15 +180,18 @@ def insert_version(
             return earlier
     model = lock_or_create_model(session, facts.name, now)
     sha256 = _content_hash(files)
-    version = facts.version or versions.next_version(highest_version(session, model.id), facts.bump)
-    key = versions.precedence_key(version)
-    existing = session.scalar(
-        sa.select(ModelVersionRow).where(ModelVersionRow.model_id == model.id, ModelVersionRow.precedence == key)
-    )
-    if existing is not None:
-        if _is_same(existing, version, sha256, facts):
-            return existing.uid
-        raise DuplicateError(_duplicate_message(model.name, version, existing))
+    if facts.version is None:
+        version = versions.next_version(highest_version(session, model.id), facts.bump)
+        key = versions.precedence_key(version)
+    else:
+        version, key = facts.version, versions.precedence_key(facts.version)
+        existing = session.scalar(
+            sa.select(ModelVersionRow).where(ModelVersionRow.model_id == model.id, ModelVersionRow.precedence == key)
+        )
+        if existing is not None:
+            if _is_same(existing, version, sha256, facts):
+                return existing.uid
+            raise DuplicateError(_duplicate_message(model.name, version, existing))
     run_id = None
     if facts.run_id is not None:
         run_id = session.scalar(sa.select(RunRow.id).where(RunRow.uid == facts.run_id))

@@ -78,7 +78,7 @@ def test_what_an_onnx_file_needs_from_elsewhere_is_said(registry):
     foreign = onnx_model(domain="com.example.ops").SerializeToString()
     outside = onnx_model(external="../../etc/passwd").SerializeToString()
     notes = {
-        name: " ".join(inspect_files("m", "1.0.0", "onnx", "file", [("m.onnx", len(data), data)]).notes)
+        name: " ".join(inspect_files("m", "1.0.0", "onnx", "file", [("m.onnx", data)]).notes)
         for name, data in (("foreign", foreign), ("outside", outside))
     }
     assert "com.example.ops need a library of their own" in notes["foreign"]

@@ -161,7 +161,7 @@ def test_a_second_pickle_behind_the_first_is_listed():
 )
 def test_a_compressed_pickle_is_listed(pack):
     packed = pack(pickle.dumps(Payload()))
-    found = inspection.inspect_files("m", "1.0.0", "joblib", "file", [("m.joblib", len(packed), packed)])
+    found = inspection.inspect_files("m", "1.0.0", "joblib", "file", [("m.joblib", packed)])
     assert "system" in {item.name for item in found.imports}
     assert found.is_complete
 
@@ -173,10 +173,10 @@ def test_a_computed_import_is_shown_as_unknown():
 
 
 def test_a_known_dangerous_import_is_listed_as_such_and_nothing_is_called_safe():
-    found = inspection.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", 1, pickle.dumps(Payload()))])
+    found = inspection.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", pickle.dumps(Payload()))])
     assert [item.name for item in found.dangerous] == ["system"]
     assert found.scanner is not None
-    harmless = inspection.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", 1, pickle.dumps([1]))])
+    harmless = inspection.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", pickle.dumps([1]))])
     assert harmless.executes_code
     assert any("no proof of safety" in note for note in harmless.notes)
 
