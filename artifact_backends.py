@@ -10,17 +10,15 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import secrets
 import stat
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 from errors import ArtifactError, StorageError
 from values import InvalidValueError
@@ -55,8 +53,7 @@ TEMPORARY_PREFIX = ".tmp-"
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file in a place: its name, size, and when it was last changed."""
 
     name: str
@@ -176,7 +173,7 @@ class UnfinishedFile:
         self.folder = folder
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         while True:
-            self.path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+            self.path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
             descriptor = os.open(self.path, flags, 0o600)
             if _fcntl is None:
                 break

@@ -46,7 +46,7 @@ from artifact_backends import (
     write_all,
 )
 from artifact_sources import check_artifact_path, list_tree, open_regular
-from db import add_blobs, find_claimed_blobs, lock_blobs, remove_blobs
+from db import add_blobs, find_claimed_blobs, find_unclaimed_blobs, lock_blobs, remove_blobs
 from errors import ArtifactError, StorageError
 from values import InvalidTypeError, InvalidValueError, check_text, shorten
 
@@ -416,21 +416,38 @@ class ArtifactStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = UnfinishedFile(target.parent)
         try:
-            digest, size = hashlib.sha256(), 0
-            with self._reading(name), self._backend.open(name) as source:
-                while chunk := source.read(CHUNK_BYTES):
-                    digest.update(chunk)
-                    size += len(chunk)
-                    with explained(f"{target} cannot be written"):
-                        write_all(unfinished.file, chunk)
-            if digest.hexdigest() != name:
-                raise ArtifactError(_altered(self.url, name, digest.hexdigest(), size))
+            self.copy_into(name, unfinished.file, target)
             with explained(f"{target} cannot be written"):
                 unfinished.finish(target.name)
         except BaseException:
             unfinished.discard()
             raise
         return target
+
+    def copy_into(self, sha256: str, file: IO[bytes], place: os.PathLike[str]) -> None:
+        """Write a blob into an open file, piece by piece: it never is in memory whole.
+
+        Parameters
+        ----------
+        sha256 : str
+        file : binary file
+        place : path
+            What the file is, for errors in writing.
+
+        Raises
+        ------
+        ArtifactError
+            If the blob is missing or, which shows only at its end, altered: what was written is worthless then.
+        """
+        name, digest, size = check_sha256(sha256), hashlib.sha256(), 0
+        with self._reading(name), self._backend.open(name) as source:
+            while chunk := source.read(CHUNK_BYTES):
+                digest.update(chunk)
+                size += len(chunk)
+                with explained(f"{place} cannot be written"):
+                    write_all(file, chunk)
+        if digest.hexdigest() != name:
+            raise ArtifactError(_altered(self.url, name, digest.hexdigest(), size))
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:
@@ -541,6 +558,7 @@ class ArtifactStore:
                     n_kept += 1  # not ours
         with database.read() as session:
             finished = {name: finished[name] for name in finished.keys() - find_claimed_blobs(session, finished).keys()}
+            has_rows = bool(find_unclaimed_blobs(session))
         removed: list[str] = []
         freed = 0
 
@@ -553,9 +571,11 @@ class ArtifactStore:
                 size = finished[name].size_bytes
                 freed += size if dry_run else self._remove(name)
             if not dry_run:
-                remove_blobs(session, removed)
+                # A process that dies between removing a file and its row leaves the row.
+                without_file = [name for name in find_unclaimed_blobs(session) if self._backend.size(name) is None]
+                remove_blobs(session, without_file)
 
-        if finished:
+        if finished or has_rows:
             database.transact(remove)
         n_temporary = 0
         for entry in unfinished:

@@ -562,6 +562,14 @@ def find_claimed_blobs(session: Session, candidates: Iterable[str] | None) -> di
     return found
 
 
+def find_unclaimed_blobs(session: Session) -> list[str]:
+    """Return the SHA-256 of every blob's row that no row of any table names."""
+    query = sa.select(BlobRow.sha256)
+    for column in _blob_columns():
+        query = query.where(~sa.exists().where(column == BlobRow.sha256))
+    return list(session.scalars(query))
+
+
 def _blob_columns() -> list[sa.Column[Any]]:
     return [
         column

@@ -17,37 +17,21 @@ none of it. Files are written first and rows last; deleting works the other way 
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-from sqlalchemy.orm import Session
-
 from artifacts import ArtifactStore, check_artifact_path
-from db import Database, ModelRow, ModelVersionRow, RunRow
-from errors import ArtifactError, NotFoundError
-from registry_parts import archive, environment, formats, history, inspection, labels, loading, removal, search
+from db import Database
+from registry_parts import environment, formats, history, labels, loading, queries, removal, search, stages
 from registry_parts.card import render_card
-from registry_parts.comparison import ModelComparison, compare_versions
 from registry_parts.gates import check_gates
-from registry_parts.inspection import ArtifactInspection
-from registry_parts.queries import (
-    PAGE_LIMIT,
-    find_model,
-    find_production,
-    find_stored,
-    find_version,
-    paged,
-    pick_version,
-    to_models,
-    to_version,
-    to_versions,
-)
+from registry_parts.labels import UNCHANGED
+from registry_parts.queries import PAGE_LIMIT, find_model, find_stored, paged, to_models
 from registry_parts.records import (
     ALLOWED_TRANSITIONS,
     DependencyMismatchWarning,
@@ -69,11 +53,13 @@ from registry_parts.registration import (
     to_tags,
 )
 from registry_parts.signature import fingerprint_data, infer_signature
-from registry_parts.stages import ask_gates, check_evidence, roll_back, transition
 from values import InvalidTypeError, InvalidValueError, check_key, check_text, to_int, to_utc
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from registry_parts.comparison import ModelComparison
+    from registry_parts.inspection import ArtifactInspection
 
 __all__ = [
     "ALLOWED_TRANSITIONS",
@@ -92,8 +78,16 @@ __all__ = [
 ]
 
 
-CARD_MAX_CHARACTERS = 200_000
-_UNCHANGED: Any = object()  # an argument that was not given, where None means "none"
+_WITH_THEIR_VERB = {  # results of one verb each, loaded when that verb, or somebody, asks for them
+    "ArtifactInspection": "registry_parts.inspection",
+    "ModelComparison": "registry_parts.comparison",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WITH_THEIR_VERB:
+        return getattr(import_module(_WITH_THEIR_VERB[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class ModelRegistryManager:
@@ -300,18 +294,13 @@ class ModelRegistryManager:
             If there is no such model or version; the message names what there is.
         """
         with self._database.read() as session:
-            model = find_model(session, name)
-            return to_version(session, model.name, pick_version(session, model, version, stage, alias))
+            return queries.read_version(session, name, version, stage, alias)
 
     def find_version_by_id(self, model_id: str) -> ModelVersion | None:
         """Return the version with a public id, deleted ones included, or None."""
         wanted = check_text(model_id, "model_id", 255)
         with self._database.read() as session:
-            row = session.scalar(sa.select(ModelVersionRow).where(ModelVersionRow.uid == wanted))
-            if row is None:
-                return None
-            name = session.scalar(sa.select(ModelRow.name).where(ModelRow.id == row.model_id))
-            return to_version(session, str(name), row)
+            return queries.read_version_by_id(session, wanted)
 
     def get_production(self, name: str) -> ModelVersion:
         """Return the version in Production.
@@ -322,25 +311,17 @@ class ModelRegistryManager:
             If there is no such model, or none of its versions is in Production.
         """
         with self._database.read() as session:
-            model = find_model(session, name)
-            row = find_production(session, model.id)
-            if row is None:
-                raise NotFoundError(
-                    f"no version of {model.name!r} is in Production; promote one with transition_stage()"
-                )
-            return to_version(session, model.name, row)
+            return queries.read_production(session, name)
 
     def get_model(self, name: str) -> RegisteredModel:
         """Return one registered model."""
         with self._database.read() as session:
-            model = find_model(session, name)
-            return to_models(session, [model])[0]
+            return to_models(session, [find_model(session, name)])[0]
 
     def list_models(self, *, limit: int | None = None, offset: int = 0) -> list[RegisteredModel]:
         """Return registered models, sorted by name (by code point)."""
-        query = sa.select(ModelRow).order_by(ModelRow.name)
         with self._database.read() as session:
-            return to_models(session, session.scalars(paged(query, limit, offset)).all())
+            return queries.read_models(session, limit, offset)
 
     def list_versions(
         self,
@@ -363,17 +344,17 @@ class ModelRegistryManager:
             The highest first.
         limit, offset : int, optional
         """
+        wanted = None if stage is None else ModelStage(stage)
         with self._database.read() as session:
-            model = find_model(session, name)
-            column = ModelVersionRow.precedence
-            query = sa.select(ModelVersionRow).where(ModelVersionRow.model_id == model.id)
-            query = query.order_by(column.desc() if descending else column)
-            if stage is not None:
-                query = query.where(ModelVersionRow.stage == ModelStage(stage).value)
-            if not include_deleted:
-                query = query.where(ModelVersionRow.deleted_at.is_(None))
-            rows = session.scalars(paged(query, limit, offset)).all()
-            return to_versions(session, {model.id: model.name}, rows)
+            return queries.read_versions(
+                session,
+                name,
+                wanted,
+                include_deleted=include_deleted,
+                descending=descending,
+                limit=limit,
+                offset=offset,
+            )
 
     def search(
         self,
@@ -416,18 +397,10 @@ class ModelRegistryManager:
             model_id, name, version, model_type, stage, aliases, owner, description, created_at, created_by, size_bytes,
             serializer, run_id, then ``metrics.<key>``, ``params.<key>`` and ``tags.<key>``.
         """
-        query: Any = sa.select(ModelVersionRow, ModelRow.name).join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
-        for condition in search.conditions(text, name, stage, model_type, tags, metrics, owner, run_id):
-            query = query.where(condition)
-        if not include_deleted:
-            query = query.where(ModelVersionRow.deleted_at.is_(None))
-        counted = sa.select(sa.func.count()).select_from(query.with_only_columns(ModelVersionRow.id).subquery())
-        query = paged(search.ordered(query, order_by, descending), to_int(limit, "limit", 0, PAGE_LIMIT), offset)
+        query = search.matching(text, name, stage, model_type, tags, metrics, owner, run_id, include_deleted)
+        page = paged(search.ordered(query, order_by, descending), to_int(limit, "limit", 0, PAGE_LIMIT), offset)
         with self._database.read() as session:
-            found = session.execute(query).all()
-            total = int(session.scalar(counted) or 0)
-            names = {row.model_id: model_name for row, model_name in found}
-            records = to_versions(session, names, [row for row, _ in found])
+            records, total = search.read_page(session, page, query)
         return search.versions_to_frame(records, total)
 
     def compare_models(self, name: str, *versions: str) -> ModelComparison:
@@ -440,17 +413,16 @@ class ModelRegistryManager:
         NotFoundError
             If one does not exist.
         """
+        from registry_parts.comparison import compare_versions
+
         with self._database.read() as session:
-            model = find_model(session, name)
-            rows = [find_version(session, model, version) for version in versions]
-            records = to_versions(session, {model.id: model.name}, rows)
+            records = queries.read_each(session, name, versions)
         return compare_versions(records)
 
     def stage_history(self, name: str, version: str | None = None) -> list[StageEvent]:
         """Return the audit trail of a model, or of one version of it, oldest first."""
         with self._database.read() as session:
-            model = find_model(session, name)
-            return history.find_events(session, model, version)
+            return history.find_events(session, find_model(session, name), version)
 
     # -- loading -------------------------------------------------------------------------------------
 
@@ -514,13 +486,13 @@ class ModelRegistryManager:
 
         A list that looks harmless is no proof: see `registry_parts.inspection`.
         """
+        from registry_parts.inspection import inspect_files
+
         with self._database.read() as session:
-            model = find_model(session, name)
-            found = to_version(session, model.name, pick_version(session, model, version, None, alias))
-        files = [
-            (path, size, loading.read_file(self._store, found, path, sha256)) for path, sha256, size in found.files
-        ]
-        return inspection.inspect_files(found.name, found.version, found.serializer, found.origin, files)
+            found = queries.read_version(session, name, version, None, alias)
+        # One file at a time: a folder may be larger than the memory.
+        files = ((path, loading.read_file(self._store, found, path, sha256)) for path, sha256, _ in found.files)
+        return inspect_files(found.name, found.version, found.serializer, found.origin, files)
 
     def copy_files(self, name: str, version: str, folder: str | os.PathLike[str]) -> list[Path]:
         """Copy a version's files, verified, into a folder; nothing there is overwritten.
@@ -533,17 +505,8 @@ class ModelRegistryManager:
             If a file is missing or altered.
         """
         with self._database.read() as session:
-            model = find_model(session, name)
-            found = to_version(session, model.name, find_version(session, model, version))
-        root = Path(folder)
-        targets = [(root.joinpath(*check_artifact_path(path).split("/")), sha256) for path, sha256, _ in found.files]
-        for target, _ in targets:
-            if os.path.lexists(target):
-                raise FileExistsError(f"{target} exists; name an empty folder")
-        try:
-            return [self._store.copy_to(sha256, target) for target, sha256 in targets]
-        except ArtifactError as error:
-            raise ArtifactError(f"{found}: {error}") from error
+            found = queries.read_version(session, name, version)
+        return loading.copy_files(self._store, found, Path(folder))
 
     # -- stages --------------------------------------------------------------------------------------
 
@@ -597,7 +560,7 @@ class ModelRegistryManager:
             raise InvalidValueError("override needs a reason: say why the gates may be passed over")
 
         return self._database.transact(
-            lambda session: transition(
+            lambda session: stages.transition(
                 session,
                 name,
                 version,
@@ -626,8 +589,7 @@ class ModelRegistryManager:
             If there is no earlier Production version to return to.
         """
         why, who = check_text(reason, "reason"), self._who(actor)
-
-        return self._database.transact(lambda session: roll_back(session, name, actor=who, reason=why))
+        return self._database.transact(lambda session: stages.roll_back(session, name, actor=who, reason=why))
 
     def set_gates(self, name: str, gates: Mapping[str, Any] | None) -> dict[str, Any]:
         """Set what a version of a model must show before Production; None or {} removes all gates.
@@ -645,13 +607,7 @@ class ModelRegistryManager:
             The gates as stored.
         """
         checked = check_gates(gates or {})
-
-        def change(session: Session) -> dict[str, Any]:
-            model = find_model(session, name, lock=True)
-            model.gates, model.updated_at = checked, to_utc()
-            return checked
-
-        return self._database.transact(change)
+        return self._database.transact(lambda session: stages.set_gates(session, name, checked))
 
     def check_promotion(
         self, name: str, version: str, *, evidence: Mapping[str, Any] | None = None
@@ -659,9 +615,7 @@ class ModelRegistryManager:
         """Return what the gates say of a version now: {gate, passed, message} each. Nothing is changed."""
         given = to_plain_json(evidence or {}, "evidence")
         with self._database.read() as session:
-            model = find_model(session, name)
-            row = find_version(session, model, version)
-            return ask_gates(session, model, row, check_evidence(session, given)[1])
+            return stages.check_promotion(session, name, version, given)
 
     # -- aliases, tags, descriptions -----------------------------------------------------------------
 
@@ -692,61 +646,31 @@ class ModelRegistryManager:
         name: str,
         version: str,
         *,
-        description: str = _UNCHANGED,
-        owner: str | None = _UNCHANGED,
-        card: str | None = _UNCHANGED,
+        description: str = UNCHANGED,
+        owner: str | None = UNCHANGED,
+        card: str | None = UNCHANGED,
     ) -> ModelVersion:
         """Change a version's description, owner or model card (Markdown; None is the template again)."""
-        changes: dict[str, Any] = {}
-        if description is not _UNCHANGED:
-            changes["description"] = check_text(description, "description")
-        if owner is not _UNCHANGED:
-            changes["owner"] = None if owner is None else check_text(owner, "owner", 255)
-        if card is not _UNCHANGED:
-            changes["card"] = None if card is None else check_text(card, "card", CARD_MAX_CHARACTERS)
-
-        def change(session: Session) -> ModelVersion:
-            model = find_model(session, name, lock=True)
-            row = find_version(session, model, version)
-            for field, value in changes.items():
-                setattr(row, field, value)
-            return to_version(session, model.name, row)
-
-        return self._database.transact(change)
+        changes = labels.check_changes(description=description, owner=owner, card=card)
+        return self._database.transact(lambda session: labels.change_version(session, name, version, changes))
 
     def update_model(
         self,
         name: str,
         *,
-        description: str = _UNCHANGED,
-        owner: str | None = _UNCHANGED,
-        tags: Mapping[str, str] = _UNCHANGED,
+        description: str = UNCHANGED,
+        owner: str | None = UNCHANGED,
+        tags: Mapping[str, str] = UNCHANGED,
     ) -> RegisteredModel:
         """Change a model's description, owner, or (all of) its tags."""
-        changes: dict[str, Any] = {}
-        if description is not _UNCHANGED:
-            changes["description"] = check_text(description, "description")
-        if owner is not _UNCHANGED:
-            changes["owner"] = None if owner is None else check_text(owner, "owner", 255)
-        if tags is not _UNCHANGED:
-            changes["tags"] = to_tags(tags)
-
-        def change(session: Session) -> RegisteredModel:
-            model = find_model(session, name, lock=True)
-            for field, value in (changes | {"updated_at": to_utc()}).items():
-                setattr(model, field, value)
-            session.flush()
-            return to_models(session, [model])[0]
-
-        return self._database.transact(change)
+        changes = labels.check_changes(description=description, owner=owner, tags=tags)
+        return self._database.transact(lambda session: labels.change_model(session, name, changes))
 
     def model_card(self, name: str, version: str) -> str:
         """Return the model card in Markdown: as written, or the template filled from what is known."""
         with self._database.read() as session:
-            model = find_model(session, name)
-            row = find_version(session, model, version)
-            written, record = row.card, to_version(session, model.name, row)
-        return written if written is not None else render_card({f: getattr(record, f) for f in record.__slots__})
+            record, written = labels.read_card(session, name, version)
+        return render_card(record) if written is None else written
 
     # -- performance over time -----------------------------------------------------------------------
 
@@ -766,11 +690,9 @@ class ModelRegistryManager:
         when = to_utc(at)
         label = None if dataset is None else check_text(dataset, "dataset", 255)
 
-        def add(session: Session) -> None:
-            model = find_model(session, name)
-            history.add_performance(session, find_version(session, model, version), values, when, label)
-
-        self._database.transact(add, durable=False)
+        self._database.transact(
+            lambda session: history.add_performance(session, name, version, values, when, label), durable=False
+        )
 
     def performance_history(
         self,
@@ -832,7 +754,6 @@ class ModelRegistryManager:
             If it is in Production, or an alias names it.
         """
         why, who = check_text(reason, "reason"), self._who(actor)
-
         freed = self._database.transact(
             lambda session: removal.delete(
                 session, name, version, allow_production=allow_production, purge=purge, actor=who, reason=why
@@ -850,7 +771,6 @@ class ModelRegistryManager:
             If it is not deleted, or its bytes were given back.
         """
         why, who = check_text(reason, "reason"), self._who(actor)
-
         return self._database.transact(lambda session: removal.restore(session, name, version, actor=who, reason=why))
 
     def verify(self, *, progress: bool | Callable[[int, int], None] = False) -> list[VersionProblem]:
@@ -867,11 +787,8 @@ class ModelRegistryManager:
             One for each version that needs a damaged file; with an empty name for files of tracked runs.
         """
         problems = {problem.sha256: problem for problem in self._store.verify(self._database, progress=progress)}
-        if not problems:
-            return []
         with self._database.read() as session:
-            users = removal.find_users(session, list(problems))
-        return removal.to_problems(problems, users)
+            return removal.to_problems(problems, removal.find_users(session, list(problems)))
 
     def collect_garbage(self, *, grace_seconds: float = 3600.0, dry_run: bool = False) -> GarbageReport:
         """Give back the bytes of deleted versions and of files that nothing names.
@@ -906,15 +823,11 @@ class ModelRegistryManager:
         ArtifactError
             If a file of the version is missing or altered.
         """
+        from registry_parts import archive
+
         with self._database.read() as session:
-            model = find_model(session, name)
-            row = find_version(session, model, version)
-            written, found = row.card, to_version(session, model.name, row)
-        return archive.write_archive(
-            path,
-            archive.to_manifest(found, written),
-            lambda sha256, file: loading.read_file(self._store, found, file, sha256),
-        )
+            found, card = labels.read_card(session, name, version)
+        return archive.write_archive(path, found, card, self._store)
 
     def import_version(self, path: str | os.PathLike[str], *, name: str | None = None, actor: str | None = None) -> str:
         """Register the version that `export_version` wrote into a file; it arrives in Development.
@@ -935,37 +848,21 @@ class ModelRegistryManager:
         DuplicateError
             If the version exists with other content.
         """
+        from registry_parts import archive
+
         with archive.open_archive(path) as opened:
-            manifest = opened.manifest
             with self._database.read() as session:
-                run_known = manifest["run_id"] is not None and session.scalar(
-                    sa.select(RunRow.id).where(RunRow.uid == manifest["run_id"])
-                )
-            given = manifest | {
-                "name": manifest["name"] if name is None else name,
-                "run_id": manifest["run_id"] if run_known else None,
-                "stage": ModelStage.DEVELOPMENT,
-                "bump": None,
-                "idempotency_key": None,
-            }
-            kept = {key: manifest[key] for key in ("environment", "signature", "serializer", "card")}
-            facts = Registration(**check_facts(given, self._who(actor)), **kept, origin="import")
-
-            def put(files: Files) -> None:
-                for file in manifest["files"]:
-                    with opened.open(file["path"]) as source:
-                        blob = self._store.put_stream(source)
-                    files.append((file["path"], blob))
-                    if blob.sha256 != file["sha256"]:
-                        raise ArtifactError(f"{path}: {file['path']} was altered; nothing was imported")
-
-            return self._register(facts, put)
+                run_id = queries.known_run(session, opened.manifest["run_id"])
+            facts = archive.to_registration(opened.manifest, name=name, run_id=run_id, actor=self._who(actor))
+            return self._register(facts, lambda files: opened.put_files(self._store, files))
 
 
 # -- private: arguments ------------------------------------------------------------------------------
 
 
 def _login_name() -> str:
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a user entry

@@ -17,15 +17,16 @@ import secrets
 import stat
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from artifacts import check_artifact_path, check_sha256
+from artifacts import ArtifactStore, check_artifact_path, check_sha256
 from db import ArtifactError, StorageError
-from registry_parts import formats, versions
-from registry_parts.records import ModelType, ModelVersion
+from registry_parts import formats, loading, versions
+from registry_parts.records import ModelStage, ModelType, ModelVersion
+from registry_parts.registration import Files, Registration, check_facts
 from values import (
     check_key,
     check_name,
@@ -37,7 +38,7 @@ from values import (
     to_int,
 )
 
-__all__ = ["FORMAT", "ModelArchive", "open_archive", "to_manifest", "write_archive"]
+__all__ = ["FORMAT", "ModelArchive", "open_archive", "to_manifest", "to_registration", "write_archive"]
 
 FORMAT = "modeldesk-version-1"
 MANIFEST = "manifest.json"
@@ -92,13 +93,27 @@ def to_manifest(version: ModelVersion, card: str | None) -> dict[str, Any]:
     }
 
 
-def write_archive(path: str | os.PathLike[str], manifest: Mapping[str, Any], read: Callable[[str, str], bytes]) -> Path:
-    """Write an export; `read` returns the verified bytes for (sha256, relative path). Whole or not at all."""
+def to_registration(manifest: Mapping[str, Any], *, name: str | None, run_id: str | None, actor: str) -> Registration:
+    """Return what registers a checked manifest here, in Development; `name` is another name for the model."""
+    here = {
+        "name": manifest["name"] if name is None else name,
+        "run_id": run_id,
+        "stage": ModelStage.DEVELOPMENT,
+        "bump": None,
+        "idempotency_key": None,
+    }
+    kept = {key: manifest[key] for key in ("environment", "signature", "serializer", "card")}
+    return Registration(**check_facts({**manifest, **here}, actor), **kept, origin="import")
+
+
+def write_archive(path: str | os.PathLike[str], version: ModelVersion, card: str | None, store: ArtifactStore) -> Path:
+    """Write an export, whole or not at all; every file is verified on the way, and none is in memory whole."""
     target = Path(path)
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists; name a new file")
+    manifest = to_manifest(version, card)
     text = json.dumps(
-        json.loads(encode_json(dict(manifest), "manifest", MANIFEST_MAX_BYTES)),
+        json.loads(encode_json(manifest, "manifest", MANIFEST_MAX_BYTES)),
         ensure_ascii=False,
         sort_keys=True,
         indent=1,
@@ -109,14 +124,15 @@ def write_archive(path: str | os.PathLike[str], manifest: Mapping[str, Any], rea
         with os.fdopen(descriptor, "w+b") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 archive.writestr(_member(MANIFEST), text.encode())
-                for item in manifest["files"]:
-                    archive.writestr(_member(PREFIX + item["path"]), read(item["sha256"], item["path"]))
+                for name, sha256, size in version.files:
+                    member = _member(PREFIX + name)
+                    member.file_size = size
+                    with loading.named(version, name), archive.open(member, "w") as place:
+                        store.copy_into(sha256, place, target)
             file.flush()
             os.fsync(file.fileno())
         os.link(temporary, target)  # unlike a rename, it never replaces what appeared there meanwhile
-    except FileExistsError:
-        raise
-    except ArtifactError:
+    except (FileExistsError, ArtifactError, StorageError):
         raise
     except OSError as error:
         raise StorageError(f"{target} cannot be written: {error.strerror or error}") from error
@@ -142,13 +158,19 @@ class ModelArchive:
         As `to_manifest` made it, every field checked.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, archive: zipfile.ZipFile, manifest: dict[str, Any]) -> None:
+        self.path = path
         self._archive = archive
         self.manifest = manifest
 
-    def open(self, path: str) -> IO[bytes]:
-        """Open one of the manifest's files for reading."""
-        return self._archive.open(PREFIX + path)
+    def put_files(self, store: ArtifactStore, files: Files) -> None:
+        """Store the manifest's files, adding each to `files` as it is stored; raise if one is not what it should be."""
+        for file in self.manifest["files"]:
+            with self._archive.open(PREFIX + file["path"]) as source:
+                blob = store.put_stream(source)
+            files.append((file["path"], blob))
+            if blob.sha256 != file["sha256"]:
+                raise ArtifactError(f"{self.path}: {file['path']} was altered; nothing was imported")
 
 
 @contextmanager
@@ -171,7 +193,7 @@ def open_archive(path: str | os.PathLike[str]) -> Iterator[ModelArchive]:
     with os.fdopen(descriptor, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                yield ModelArchive(archive, _check(archive, file))
+                yield ModelArchive(source, archive, _check(archive, file))
         except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error, UnicodeDecodeError) as error:
             raise ArtifactError(
                 f"{source} is no export of a model version, or is damaged: {str(error)[:200]}"
@@ -209,6 +231,9 @@ def _check(archive: zipfile.ZipFile, file: IO[bytes]) -> dict[str, Any]:
             if not member.filename.startswith(PREFIX):
                 raise ValueError(f"{shorten(member.filename)} does not belong here")
             check_artifact_path(member.filename.removeprefix(PREFIX), "a file's path")
+    # Members that share bytes would make a small file store, and hash, without end.
+    if sum(member.file_size for member in members) > file.seek(0, os.SEEK_END):
+        raise ValueError("its members overlap")
     if members[0].file_size > MANIFEST_MAX_BYTES:
         raise ValueError("its manifest is too large")
     manifest = _check_manifest(archive.read(members[0]))
@@ -274,6 +299,7 @@ def _check_manifest(data: bytes) -> dict[str, Any]:
     if manifest["signature"] is not None:
         _expect(manifest, "signature", dict)
         encode_json(manifest["signature"], "signature")
+        _check_signature(manifest["signature"])
     check_text(manifest["description"], "description")
     for key, length in (("owner", 255), ("run_id", 255), ("data_fingerprint", 1_000), ("card", 200_000)):
         if manifest[key] is not None:
@@ -287,9 +313,26 @@ def _check_manifest(data: bytes) -> dict[str, Any]:
         check_artifact_path(item["path"], "a file's path")
         check_sha256(item["sha256"], "a file's sha256")
         to_int(item["size_bytes"], "a file's size", 0)
+    paths = {item["path"] for item in manifest["files"]}
+    if len(paths) < len(manifest["files"]):
+        raise ValueError("a path of its manifest occurs twice")
+    for path in paths:
+        if folders := paths & {str(folder) for folder in PurePosixPath(path).parents}:
+            raise ValueError(f"{shorten(folders.pop())} is a file and a folder")
     if manifest["serializer"] != "folder" and len(manifest["files"]) != 1:
         raise ValueError(f"the serializer {manifest['serializer']!r} has one file, not {len(manifest['files'])}")
     return manifest
+
+
+def _check_signature(signature: Mapping[str, Any]) -> None:
+    """See that a signature has the shape that `infer_signature` gives it, as cards and comparisons read it."""
+    inputs, output = signature.get("inputs", []), signature.get("output", {})
+    columns = isinstance(inputs, list) and all(
+        isinstance(column, dict) and isinstance(column.get("name"), str) and isinstance(column.get("dtype"), str)
+        for column in inputs
+    )
+    if not columns or not isinstance(output, dict):
+        raise ValueError("its signature is none: inputs are a list of {name, dtype}, output a mapping")
 
 
 def _expect(manifest: Mapping[str, Any], key: str, kind: type) -> None:

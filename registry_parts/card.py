@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from registry_parts.records import ModelVersion
 
 __all__ = [
     "CARD_TEMPLATE",
@@ -67,31 +69,30 @@ def _rows(head: tuple[str, str], rows: Mapping[str, object]) -> str:
     return "\n".join(lines + [f"| {_cell(key)} | {_cell(value)} |" for key, value in rows.items()])
 
 
-def render_card(fields: Mapping[str, Any], template: str = CARD_TEMPLATE) -> str:
-    """Fill the card template from a version's fields; typed text is escaped, and never read as a template."""
-    created = fields["created_at"]
-    signature = fields.get("signature") or {}
+def render_card(version: ModelVersion) -> str:
+    """Fill the card template from a version's record; typed text is escaped, and never read as a template."""
+    signature = version.signature or {}
     columns = {str(c["name"]): c["dtype"] for c in signature.get("inputs", [])}
     output = signature.get("output") or {}
     values = {
-        "name": _cell(fields["name"]),
-        "version": fields["version"],
-        "description": _cell(fields["description"]) if fields["description"] else "_No description yet._",
-        "model_type": str(fields["model_type"]),
-        "stage": str(fields["stage"]),
-        "owner": _cell(fields["owner"] or "-"),
-        "created": f"{created:%Y-%m-%d %H:%M} UTC" if isinstance(created, datetime) else _cell(created),
-        "created_by": _cell(fields["created_by"]),
-        "run_id": _cell(fields["run_id"] or "-"),
-        "fingerprint": _cell(fields["data_fingerprint"] or "-"),
-        "serializer": fields["serializer"],
-        "size_bytes": f"{fields['size_bytes']:,}",
-        "sha256": fields["sha256"],
-        "metrics": _rows(("Metric", "Value"), {k: f"{v:.6g}" for k, v in fields["performance_metrics"].items()}),
-        "hyperparameters": _rows(("Hyperparameter", "Value"), fields["hyperparameters"]),
+        "name": _cell(version.name),
+        "version": version.version,
+        "description": _cell(version.description) if version.description else "_No description yet._",
+        "model_type": version.model_type.value,
+        "stage": version.stage.value,
+        "owner": _cell(version.owner or "-"),
+        "created": f"{version.created_at:%Y-%m-%d %H:%M} UTC",
+        "created_by": _cell(version.created_by),
+        "run_id": _cell(version.run_id or "-"),
+        "fingerprint": _cell(version.data_fingerprint or "-"),
+        "serializer": version.serializer,
+        "size_bytes": f"{version.size_bytes:,}",
+        "sha256": version.sha256,
+        "metrics": _rows(("Metric", "Value"), {k: f"{v:.6g}" for k, v in version.performance_metrics.items()}),
+        "hyperparameters": _rows(("Hyperparameter", "Value"), version.hyperparameters),
         "signature": _rows(("Column", "Type"), columns | {f"output ({k})": v for k, v in output.items()}),
         "dependencies": _rows(
-            ("Package", "Version"), {"Python": fields["environment"].get("python", "-")} | fields["dependencies"]
+            ("Package", "Version"), {"Python": version.environment.get("python", "-")} | version.dependencies
         ),
     }
-    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), CARD_TEMPLATE)

@@ -1,10 +1,7 @@
 """Versions beside one another: what changed, by how much, and whether that is better.
 
-    >>> metric_direction("val/accuracy"), metric_direction("test_rmse"), metric_direction("foo")
-    (1, -1, None)
-
 Vocabulary: the first version of a comparison is its *baseline*; a *direction* says whether more of a metric is better,
-as far as its name tells.
+as far as its name tells (`registry_parts.direction`).
 """
 
 from __future__ import annotations
@@ -15,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from registry_parts.direction import metric_direction
 from registry_parts.records import ModelVersion, Record
 from values import InvalidValueError
 
@@ -27,107 +25,7 @@ __all__ = [
     "MetricComparison",
     "ModelComparison",
     "compare_versions",
-    "metric_direction",
 ]
-
-# Parts of metric names of which less is better. Everything else is taken as "more is better" only when known.
-_LOWER_IS_BETTER = frozenset(
-    [
-        "loss",
-        "error",
-        "err",
-        "mse",
-        "rmse",
-        "mae",
-        "mape",
-        "smape",
-        "rmsle",
-        "msle",
-        "brier",
-        "logloss",
-        "perplexity",
-        "wer",
-        "cer",
-        "fid",
-        "latency",
-        "ms",
-        "seconds",
-        "time",
-        "duration",
-        "cost",
-        "deviance",
-        "bias",
-        "drift",
-        "ece",
-        "miss",
-        "fpr",
-        "fnr",
-        "hamming",
-        "hinge",
-        "crossentropy",
-        "entropy",
-        "bytes",
-        "memory",
-        "regret",
-    ]
-)
-
-_HIGHER_IS_BETTER = frozenset(
-    [
-        "accuracy",
-        "acc",
-        "f1",
-        "fbeta",
-        "precision",
-        "recall",
-        "auc",
-        "roc",
-        "auroc",
-        "auprc",
-        "ap",
-        "map",
-        "ndcg",
-        "r2",
-        "score",
-        "bleu",
-        "rouge",
-        "sensitivity",
-        "specificity",
-        "tpr",
-        "tnr",
-        "kappa",
-        "mcc",
-        "jaccard",
-        "iou",
-        "dice",
-        "gini",
-        "ks",
-        "lift",
-        "profit",
-        "revenue",
-        "throughput",
-        "correlation",
-        "spearman",
-        "pearson",
-        "hit",
-        "mrr",
-        "silhouette",
-        "coverage",
-    ]
-)
-
-
-def metric_direction(metric: str) -> int | None:
-    """Return 1 if more of a metric is better, -1 if less is, None if its name does not tell.
-
-    >>> metric_direction("val/accuracy"), metric_direction("test_rmse"), metric_direction("foo")
-    (1, -1, None)
-    """
-    words = set("".join(c if c.isalnum() else " " for c in metric.lower()).split())
-    joined = "".join(sorted(words)) if len(words) == 1 else metric.lower().replace("_", "").replace("-", "")
-    if words & _LOWER_IS_BETTER or joined in _LOWER_IS_BETTER:
-        return -1
-    return 1 if words & _HIGHER_IS_BETTER or joined in _HIGHER_IS_BETTER else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

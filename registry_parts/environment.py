@@ -40,6 +40,8 @@ _PACKAGE_OF = {
     "bs4": "beautifulsoup4",
 }
 
+EXACT_VERSION = re.compile(r"==([^,*=]+)")
+
 _STANDARD = frozenset(sys.stdlib_module_names) | {"builtins", "__main__", "__mp_main__"}
 
 _FUNCTION_TYPES = (FunctionType, BuiltinFunctionType)
@@ -150,7 +152,9 @@ def capture_environment() -> dict[str, Any]:
 
 
 def to_dependencies(value: object) -> dict[str, str]:
-    """Return version by package from a mapping or from requirement lines (``numpy==2.1``, ``scipy``).
+    """Return version by package from a mapping or from requirement lines (``numpy==2.1``, ``scipy>=1.10``).
+
+    What is no single version is kept as it was written: ``>=1.10``, ``==2.0; python_version < "3.12"``, ``@ https://...``.
 
     Raises
     ------
@@ -163,14 +167,24 @@ def to_dependencies(value: object) -> dict[str, str]:
         raise InvalidTypeError(
             f"dependencies must be a mapping or a list of requirements, got {type(value).__name__} {shorten(value)}"
         )
+    from packaging.requirements import InvalidRequirement, Requirement
+
     found: dict[str, str] = {}
     for line in value:
-        text = check_text(line, "dependency", 1_000).strip()
-        match = re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*(.*)\Z", text, re.DOTALL)
-        if match is None:
-            raise InvalidValueError(f"dependency {shorten(text)} is not a requirement such as 'numpy==2.1.0'")
-        wanted = match[3].strip()
-        found[match[1]] = wanted[2:].strip() if wanted.startswith("==") and "," not in wanted else wanted
+        text = check_text(line, "dependency", 1_000)
+        try:
+            parsed = Requirement(text)
+        except InvalidRequirement as error:
+            reason = str(error).splitlines()[0]
+            raise InvalidValueError(
+                f"dependency {shorten(text)} is not a requirement such as 'numpy==2.1.0': {reason}"
+            ) from error
+        wanted = f"@ {parsed.url}" if parsed.url else str(parsed.specifier)
+        exact = EXACT_VERSION.fullmatch(wanted)
+        if parsed.marker is not None:
+            found[parsed.name] = f"{wanted} ; {parsed.marker}".strip()
+        else:
+            found[parsed.name] = exact[1] if exact is not None else wanted
     return found
 
 
@@ -185,17 +199,32 @@ def _installed(package: str) -> str | None:
         return None
 
 
+def _is_met(package: str, wanted: str, here: str | None) -> bool:
+    """Whether what is installed meets a dependency without an exact version; of free text only its presence counts."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        parsed = Requirement(f"{package} {wanted}")
+    except InvalidRequirement:
+        return here is not None
+    if parsed.marker is not None and not parsed.marker.evaluate():
+        return True
+    return here is not None and parsed.specifier.contains(here, prereleases=True)
+
+
 def dependency_differences(recorded: Mapping[str, str], environment: Mapping[str, Any]) -> list[str]:
     """Return one sentence for each package that is missing here or has another version than recorded."""
     found = []
     for package, version in recorded.items():
         here = _installed(package)
-        if here is None:
-            found.append(f"{package} {version} is not installed")
-            continue
-        exact = bool(version) and version[0].isdigit()
-        if exact and here != version:
-            found.append(f"{package} is {here}, the model was made with {version}")
+        if version[:1].isdigit():
+            if here is None:
+                found.append(f"{package} {version} is not installed")
+            elif here != version:
+                found.append(f"{package} is {here}, the model was made with {version}")
+        elif not _is_met(package, version, here):
+            wanted = f"{package} {version}".strip()
+            found.append(f"{wanted} is needed, {'which is not installed' if here is None else f'and {here} is here'}")
     python = environment.get("python")
     if isinstance(python, str) and python.split(".")[:2] != platform.python_version().split(".")[:2]:
         found.append(f"Python is {platform.python_version()}, the model was made with {python}")

@@ -62,6 +62,8 @@ _BY_SUFFIX = {
     ".onnx": "onnx",
 }
 
+PICKLES = frozenset({"joblib", "pickle"})  # they store classes and functions by name only
+
 PICKLE_PROTOCOL = 5
 VIEWED_BYTES = 1 << 20  # smaller arrays are copied: a view keeps the memory of the whole file alive
 
@@ -100,9 +102,9 @@ def dump_model(model: object, file: IO[bytes] | io.RawIOBase, serializer: str) -
         raise
     except (pickle.PicklingError, AttributeError, TypeError, RecursionError, NotImplementedError, ValueError) as error:
         text = " ".join(str(error).split())[:300]
+        remedy = "; cloudpickle also stores lambdas and functions of a notebook" if serializer in PICKLES else ""
         raise InvalidTypeError(
-            f"a {type(model).__name__} cannot be stored by the serializer {serializer!r}: {text}; "
-            "cloudpickle also stores lambdas and functions of a notebook"
+            f"a {type(model).__name__} cannot be stored by the serializer {serializer!r}: {text}{remedy}"
         ) from error
 
 
@@ -129,7 +131,7 @@ def _dump_skops(model: object, file: Any) -> None:
         import skops.io
     except ImportError as error:
         raise _needed("skops", "the serializer 'skops'") from error
-    file.write(skops.io.dumps(model))
+    skops.io.dump(model, file)
 
 
 def _dump_onnx(model: object, file: Any) -> None:
@@ -169,7 +171,9 @@ def load_object(buffer: Any, serializer: str, *, trusted_types: Sequence[str] | 
     if serializer == "joblib":
         return _load_joblib(buffer)
     if serializer in {"pickle", "cloudpickle"}:
-        return pickle.load(buffer)  # noqa: S301 - verified bytes of a trusted origin: see load_model
+        # From memory, not from a file: pickle.load() would first copy each large array out of it.
+        with memoryview(buffer) if isinstance(buffer, mmap.mmap) else buffer.getbuffer() as data:
+            return pickle.loads(data)  # noqa: S301 - verified bytes of a trusted origin: see load_model
     if serializer == "skops":
         return _load_skops(buffer.read(), list(trusted_types or ()))
     if serializer == "onnx":
@@ -244,11 +248,16 @@ def load_verified(buffer: Any, serializer: str, label: str, *, trusted_types: Se
     except ArtifactError as error:
         raise ArtifactError(f"{label}: {error}") from error
     except (ModuleNotFoundError, ImportError, AttributeError) as error:
-        raise ArtifactError(
-            f"{label} is intact, but what it is made of is missing here: {error}; install or import it first"
-        ) from error
+        remedy = "install or import it first"
+        if "__main__" in str(error):
+            remedy = (
+                "it was defined in the notebook or script that registered the model: define it here first, "
+                "or register the model with serializer='cloudpickle', which stores it too"
+            )
+        raise ArtifactError(f"{label} is intact, but what it is made of is missing here: {error}; {remedy}") from error
     except (pickle.UnpicklingError, EOFError) as error:
-        raise ArtifactError(f"{label} is not a {serializer} file: {str(error)[:200]}") from error
+        remedy = "" if serializer == "joblib" else "; a file that joblib wrote is registered with serializer='joblib'"
+        raise ArtifactError(f"{label} is not a {serializer} file: {str(error)[:200]}{remedy}") from error
     except MemoryError:
         raise
     except Exception as error:  # a file of another kind, or a class that refuses its state

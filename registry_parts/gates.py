@@ -10,11 +10,11 @@ Vocabulary: a *gate* is one such condition; its *outcome* says which, whether it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from registry_parts.comparison import metric_direction
-from values import InvalidTypeError, InvalidValueError, check_key, check_name, to_float
+from registry_parts.direction import metric_direction
+from values import InvalidTypeError, InvalidValueError, check_key, check_name, shorten, to_float
 
 __all__ = [
     "check_gates",
@@ -44,17 +44,29 @@ def check_gates(gates: Mapping[str, Any]) -> dict[str, Any]:
         )
     checked: dict[str, Any] = {}
     if gates.get("metrics"):
+        if not isinstance(gates["metrics"], Mapping):
+            raise InvalidTypeError(
+                f'gate \'metrics\' must be like {{"auc": {{"min": 0.9}}}}, got {shorten(gates["metrics"])}'
+            )
         checked["metrics"] = {}
-        for metric, bounds in dict(gates["metrics"]).items():
+        for metric, bounds in gates["metrics"].items():
             key = check_key(metric, "gate metric")
             if not isinstance(bounds, Mapping) or not bounds or set(bounds) - {"min", "max"}:
                 raise InvalidValueError(
                     f'gate of {key!r} must be {{"min": number}} or {{"max": number}}, got {bounds!r}'
                 )
-            checked["metrics"][key] = {k: to_float(v, f"gate {key!r} {k}") for k, v in bounds.items()}
+            limits = checked["metrics"][key] = {k: to_float(v, f"gate {key!r} {k}") for k, v in bounds.items()}
+            if limits.get("min", -math.inf) > limits.get("max", math.inf):
+                raise InvalidValueError(
+                    f"gate of {key!r} can never be passed: its min {limits['min']:g} is above its max {limits['max']:g}"
+                )
     if gates.get("not_worse_than_production"):
         checked["not_worse_than_production"] = {}
         given = gates["not_worse_than_production"]
+        if isinstance(given, str) or not isinstance(given, Mapping | Sequence | Set):
+            raise InvalidTypeError(
+                f'gate \'not_worse_than_production\' must be like {{"auc": 0.01}} or ["auc"], got {shorten(given)}'
+            )
         for metric in given:
             key = check_key(metric, "gate metric")
             rule = given[metric] if isinstance(given, Mapping) else 0.0

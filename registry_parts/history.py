@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from db import ModelPerformanceRow, ModelRow, ModelVersionRow, StageEventRow
-from registry_parts.queries import find_version, to_event
+from registry_parts.queries import find_model, find_version, to_event
 from registry_parts.records import StageEvent
 from registry_parts.registration import insert_all
 from values import check_key, check_text, to_utc
@@ -39,9 +39,10 @@ def find_events(session: Session, model: ModelRow, version: str | None) -> list[
 
 
 def add_performance(
-    session: Session, row: ModelVersionRow, values: Mapping[str, float], at: datetime, dataset: str | None
+    session: Session, name: str, version: str, values: Mapping[str, float], at: datetime, dataset: str | None
 ) -> None:
     """Add the values that metrics of a version had at an instant."""
+    row = find_version(session, find_model(session, name), version)
     insert_all(
         session,
         ModelPerformanceRow,
@@ -88,6 +89,6 @@ def performance_to_frame(name: str, found: Sequence[Any]) -> pd.DataFrame:
 
     frame = pd.DataFrame(found, columns=["version", "metric", "at", "value", "dataset"])
     frame.insert(0, "name", name)
-    frame["at"] = pd.to_datetime(frame["at"], utc=True)
+    frame["at"] = pd.to_datetime(frame["at"], utc=True).astype("datetime64[us, UTC]")
     frame["value"] = frame["value"].astype("float64")
     return frame

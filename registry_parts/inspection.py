@@ -18,10 +18,11 @@ import io
 import lzma
 import math
 import pickletools
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import IO, Any
+from typing import IO, Any, TypeGuard
 
 from errors import ArtifactError
 from registry_parts.formats import EXECUTES_CODE, FILE_NAMES, read_onnx, serializer_of_path
@@ -39,6 +40,11 @@ UNPACKED_LIMIT_BYTES = 1 << 30  # a compressed pickle is read no further than th
 OPERATION_LIMIT = 20_000_000  # opcodes read of one file
 
 NESTING_LIMIT = 50  # pickles inside pickles (arrays of objects)
+
+ARRAY_WRAPPER = ("joblib.numpy_pickle", "NumpyArrayWrapper")  # raw bytes follow it in the file, which no opcode tells
+
+# What joblib sets in it. Any other attribute could replace one of its methods, and what is skipped with it.
+ARRAY_FIELDS = frozenset({"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"})
 
 
 # -- what was found ----------------------------------------------------------------------------------
@@ -133,6 +139,11 @@ class _Global:
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
 
+    @property
+    def describes_arrays(self) -> bool:
+        """Whether it is joblib's class for arrays, by whatever path it is reached."""
+        return self.name.rpartition(".")[2] == ARRAY_WRAPPER[1]
+
 
 class _Made:
     """What calling something would make; remembers only the callee, its arguments and its state."""
@@ -141,6 +152,13 @@ class _Made:
         self.callee, self.arguments = callee, arguments
         self.state: Any = None
 
+    @property
+    def describes_arrays(self) -> bool:
+        """Whether it is an object of joblib's class for arrays."""
+        return isinstance(self.callee, _Global) and self.callee.describes_arrays
+
+
+DTYPE_TEXT = re.compile(r"[|<>=]?[a-zA-Z]\d*(\[\d*[a-zA-Z]+\])?")  # as NumPy writes it: "f8", "V12", "M8[ns]"
 
 _MARK = object()
 
@@ -148,10 +166,16 @@ _UNKNOWN = object()
 
 
 class _PickleReader:
-    """Follows a pickle's stack with inert stand-ins: no import, no call, no hashing of what it holds."""
+    """Follows a pickle's stack with inert stand-ins: no import, no call, no hashing of what it holds.
 
-    def __init__(self, file: IO[bytes]) -> None:
+    Two readers that disagree on how many bytes an array takes see two different programs in what follows. So arrays
+    are stepped over only where they are described as joblib describes them; for all else the reading ends. Pickle's
+    own loader knows nothing of such arrays: it goes on where their bytes begin.
+    """
+
+    def __init__(self, file: IO[bytes], *, is_joblib: bool) -> None:
         self.file = file
+        self.is_joblib = is_joblib
         self.found: set[tuple[str, str]] = set()
         self.operations = 0
 
@@ -161,13 +185,25 @@ class _PickleReader:
             raise ValueError("pickles are nested too deeply")
         stack: list[Any] = []
         memo: dict[int, Any] = {}
+        frame_end = 0  # a loader takes a frame from the file whole, and goes on behind it
         for operation, argument, _ in pickletools.genops(self.file):
             self.operations += 1
             if self.operations > OPERATION_LIMIT:
                 raise ValueError(f"more than {OPERATION_LIMIT:,} operations")
+            here = self.file.tell()
+            if operation.name == "FRAME":
+                if here - 9 < frame_end:
+                    raise ValueError("a frame begins inside another")
+                frame_end = here + int(argument or 0)
             self._follow(operation, argument, stack, memo)
-            if operation.name == "BUILD":
-                self._skip_array(stack[-1] if stack else None, depth)
+            built = stack[-1] if stack and operation.name == "BUILD" else None
+            if (operation.name == "STOP" or _describes_arrays(built)) and here < frame_end:
+                raise ValueError("a frame goes beyond the end of a pickle, or over an array")
+            if _describes_arrays(built):
+                if not self.is_joblib:
+                    raise ValueError("arrays as joblib writes them; register such a file with serializer='joblib'")
+                self._skip_array(built, depth)
+                stack[-1] = _UNKNOWN  # the array
 
     def _follow(self, operation: Any, argument: Any, stack: list[Any], memo: dict[int, Any]) -> None:
         name = operation.name
@@ -192,20 +228,23 @@ class _PickleReader:
                 _pop(stack)
             self.found.add(("?", "persistent id"))
             stack.append(_UNKNOWN)
-        elif name in {"REDUCE", "NEWOBJ"}:
+        elif name == "NEWOBJ":
+            arguments = _pop(stack)
+            stack.append(_Made(stack.pop() if stack else _UNKNOWN, arguments))  # the one use of ARRAY_WRAPPER
+        elif name == "REDUCE":
             arguments, callee = _pop(stack), _pop(stack)
             stack.append(_Made(callee, arguments))
         elif name == "NEWOBJ_EX":
             _pop(stack)
-            arguments, callee = _pop(stack), _pop(stack)
-            stack.append(_Made(callee, arguments))
+            _pop(stack)
+            stack.append(_Made(_pop(stack), _UNKNOWN))  # named arguments: not followed
         elif name == "OBJ":
             items = _pop_to_mark(stack)
             stack.append(_Made(items[0] if items else _UNKNOWN, tuple(items[1:])))
         elif name == "BUILD":
             state = _pop(stack)
-            if stack and isinstance(stack[-1], _Made):
-                stack[-1].state = state
+            if stack and self.is_joblib:
+                _set_state(stack[-1], state)
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1] if stack else _UNKNOWN
         elif name in {"PUT", "BINPUT", "LONG_BINPUT"}:
@@ -215,17 +254,12 @@ class _PickleReader:
         else:
             _follow_plain(name, argument, stack)
 
-    def _skip_array(self, built: Any, depth: int) -> None:
+    def _skip_array(self, built: _Made, depth: int) -> None:
         """Step over the raw bytes that joblib puts into the stream after the description of an array."""
-        if not (isinstance(built, _Made) and isinstance(built.callee, _Global)):
-            return
-        if (built.callee.module, built.callee.name) != ("joblib.numpy_pickle", "NumpyArrayWrapper"):
-            return
-        state = built.state if isinstance(built.state, list) else []
-        fields = {key: value for key, value in state if isinstance(key, str)}
-        dtype = fields.get("dtype")
-        shape = fields.get("shape")
-        if not isinstance(dtype, _Made) or not isinstance(shape, tuple) or not all(type(n) is int for n in shape):
+        exact = (built.callee.module, built.callee.name) == ARRAY_WRAPPER
+        fields = dict(built.state) if exact and isinstance(built.state, list) and built.arguments == () else {}
+        dtype, shape = fields.get("dtype"), fields.get("shape")
+        if not fields.keys() <= ARRAY_FIELDS or not isinstance(dtype, _Made) or not _is_shape(shape):
             raise ValueError("an array is described in a way that this reader does not know")
         item, holds_objects = _item_of(dtype)
         if holds_objects:
@@ -237,9 +271,32 @@ class _PickleReader:
         size = item * math.prod(shape)
         here = self.file.tell()
         end = self.file.seek(0, io.SEEK_END)
-        if size < 0 or here + size > end:
+        if here + size > end:
             raise ValueError("an array is longer than the file")
         self.file.seek(here + size)
+
+
+def _is_shape(value: object) -> TypeGuard[tuple[int, ...]]:
+    return isinstance(value, tuple) and all(type(n) is int and n >= 0 for n in value)
+
+
+def _describes_arrays(item: object) -> TypeGuard[_Made]:
+    return isinstance(item, _Made) and item.describes_arrays
+
+
+def _set_state(item: object, state: object) -> None:
+    """Follow BUILD, and end the reading where it could change how many bytes an array takes."""
+    if isinstance(item, _Global):
+        raise ValueError(f"{item.module}.{item.name} itself is changed")
+    if not isinstance(item, _Made):
+        return
+    if not isinstance(item.callee, _Global):
+        raise ValueError("an object whose class is computed is given a state")
+    if item.state is not None and (item.describes_arrays or item.callee.name == "dtype"):
+        raise ValueError("an array is described twice")
+    if item.describes_arrays and not (isinstance(state, list) and all(type(key) is str for key, _ in state)):
+        raise ValueError("an array is described in a way that this reader does not know")
+    item.state = state
 
 
 def _item_of(dtype: _Made, depth: int = 0) -> tuple[int, bool]:
@@ -250,28 +307,43 @@ def _item_of(dtype: _Made, depth: int = 0) -> tuple[int, bool]:
     """
     import numpy as np
 
-    made = dtype.callee
-    text = dtype.arguments[0] if isinstance(dtype.arguments, tuple) and dtype.arguments else None
+    made, arguments = dtype.callee, dtype.arguments
     known = isinstance(made, _Global) and (made.module, made.name) == ("numpy", "dtype")
-    if not known or not isinstance(text, str) or depth > NESTING_LIMIT:
+    if not known or not isinstance(arguments, tuple) or not arguments or depth > NESTING_LIMIT:
+        raise ValueError("the type of an array is described in a way that this reader does not know")
+    text, *settings = arguments
+    if not isinstance(text, str) or not DTYPE_TEXT.fullmatch(text) or settings not in ([], [False, True]):
         raise ValueError("the type of an array is described in a way that this reader does not know")
     item = np.dtype(text)
     holds_objects = item.hasobject
+    if dtype.state is None:
+        return item.itemsize, holds_objects
     state = dtype.state if isinstance(dtype.state, tuple) else ()
-    parts = [state[2][0]] if len(state) > 2 and isinstance(state[2], tuple) and state[2] else []
-    if len(state) > 4 and isinstance(state[4], list):
+    if len(state) not in (8, 9):
+        raise ValueError("the type of an array is described in a way that this reader does not know")
+    parts = [state[2][0]] if isinstance(state[2], tuple) and state[2] else []
+    if isinstance(state[4], list):
         parts += [field[0] for _, field in state[4] if isinstance(field, tuple) and field]
     for part in parts:
         if not isinstance(part, _Made):
             raise ValueError("a field of an array is described in a way that this reader does not know")
         holds_objects = _item_of(part, depth + 1)[1] or holds_objects
-    if len(state) > 7 and (type(state[7]) is not int or bool(state[7] & 1) != holds_objects):
+    # For texts, bytes and records NumPy goes by the size in the state, whatever the text says.
+    size = item.itemsize if item.kind in "SUV" else -1
+    if state[5] != size or type(state[7]) is not int or bool(state[7] & 1) != holds_objects:
         raise ValueError("the type of an array contradicts itself")
     return item.itemsize, holds_objects
 
 
 def _pop(stack: list[Any]) -> Any:
-    return stack.pop() if stack else _UNKNOWN
+    return _used(stack.pop()) if stack else _UNKNOWN
+
+
+def _used(item: Any) -> Any:
+    """Return an item of the stack, unless it is joblib's class for arrays, or an array without its state."""
+    if isinstance(item, _Global | _Made) and item.describes_arrays:
+        raise ValueError("the class that describes arrays is used in a way that this reader does not know")
+    return item
 
 
 def _pop_to_mark(stack: list[Any]) -> list[Any]:
@@ -280,7 +352,7 @@ def _pop_to_mark(stack: list[Any]) -> list[Any]:
         item = stack.pop()
         if item is _MARK:
             break
-        items.append(item)
+        items.append(_used(item))
     items.reverse()
     return items
 
@@ -342,18 +414,24 @@ def _follow_plain(name: str, argument: Any, stack: list[Any]) -> None:
         stack.append(_UNKNOWN)
 
 
-def list_pickle_imports(file: IO[bytes]) -> PickleImports:
+def list_pickle_imports(file: IO[bytes], *, is_joblib: bool = True) -> PickleImports:
     """Return what a pickle or joblib file would import, without importing or calling anything.
 
     Unlike scanners that stop at the first array of a joblib file, it steps over the raw bytes of arrays, and reads
     pickles that follow one another.
+
+    Parameters
+    ----------
+    file : binary file
+    is_joblib : bool
+        Whether `joblib.load` will read it; `pickle.load` sees another program in a file with arrays.
 
     Notes
     -----
     It tells the names the file asks for. What these do with their arguments it does not tell: a file whose names
     all look harmless may still do harm.
     """
-    reader = _PickleReader(file)
+    reader = _PickleReader(file, is_joblib=is_joblib)
     reason = None
     try:
         size = file.seek(0, io.SEEK_END)
@@ -384,6 +462,8 @@ def _unpack(data: bytes) -> tuple[bytes, str | None]:
         if data.startswith(_ZLIB_STARTS):
             unpacker = zlib.decompressobj()
             unpacked = unpacker.decompress(data, UNPACKED_LIMIT_BYTES)
+            if unpacker.unused_data:
+                return unpacked, "something follows the end of what was compressed"
             return unpacked, None if unpacker.eof else "it unpacks to more than is read"
         for start, opener in _COMPRESSED:
             if data.startswith(start):
@@ -441,19 +521,21 @@ def _judge(imports: Iterable[FoundImport]) -> tuple[tuple[FoundImport, ...], str
 
 
 def inspect_files(
-    name: str, version: str, serializer: str, origin: str, files: Sequence[tuple[str, int, bytes]]
+    name: str, version: str, serializer: str, origin: str, files: Iterable[tuple[str, bytes]]
 ) -> ArtifactInspection:
-    """Return what the verified files (path, size, bytes) of a version hold; nothing is run."""
+    """Return what the verified files (path, bytes) of a version hold; nothing is run."""
     imports: list[FoundImport] = []
     notes: list[str] = []
     complete = True
     runs = serializer in EXECUTES_CODE
-    for path, _, data in files:
+    sizes: list[tuple[str, int]] = []
+    for path, data in files:
+        sizes.append((path, len(data)))
         kind = serializer if serializer in FILE_NAMES else serializer_of_path(path)
         if kind in EXECUTES_CODE or (kind == "file" and _looks_like_pickle(data)):
             runs = True
             unpacked, reason = _unpack(data)
-            listed = list_pickle_imports(io.BytesIO(unpacked))
+            listed = list_pickle_imports(io.BytesIO(unpacked), is_joblib=kind not in {"pickle", "cloudpickle"})
             imports += listed.imports
             reason = reason or listed.reason
             if reason is not None:
@@ -494,7 +576,7 @@ def inspect_files(
         is_complete=complete,
         notes=tuple(notes),
         scanner=scanner,
-        files=tuple((path, size) for path, size, _ in files),
+        files=tuple(sizes),
     )
 
 

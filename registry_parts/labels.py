@@ -1,4 +1,4 @@
-"""What people attach to versions: aliases that move, and tags.
+"""What people attach to models and versions: aliases that move, tags, descriptions, owners, model cards.
 
 Every function takes the caller's session: none begins or ends a transaction.
 """
@@ -6,19 +6,71 @@ Every function takes the caller's session: none begins or ends a transaction.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db import ModelAliasRow, ModelTagRow
 from errors import NotFoundError
-from registry_parts.queries import find_model, find_version
-from registry_parts.records import ModelStage
-from registry_parts.registration import insert_all
+from registry_parts.queries import find_model, find_version, to_models, to_version
+from registry_parts.records import ModelStage, ModelVersion, RegisteredModel
+from registry_parts.registration import insert_all, to_tags
 from registry_parts.versions import check_version
-from values import InvalidValueError, check_name, to_utc
+from values import TEXT_MAX_LENGTH, InvalidValueError, check_name, check_text, to_utc
 
-__all__ = ["change_tags", "check_alias", "delete_alias", "set_alias"]
+__all__ = [
+    "UNCHANGED",
+    "change_model",
+    "change_tags",
+    "change_version",
+    "check_alias",
+    "check_changes",
+    "delete_alias",
+    "read_card",
+    "set_alias",
+]
+
+UNCHANGED: Any = object()  # an argument that was not given, where None means "none"
+
+_MAX_CHARACTERS = {"description": TEXT_MAX_LENGTH, "owner": 255, "card": 200_000}
+
+
+def check_changes(**given: Any) -> dict[str, Any]:
+    """Return the fields to be changed, checked: those of description, owner, card and tags that were given."""
+    changes = {field: value for field, value in given.items() if value is not UNCHANGED}
+    for field, value in changes.items():
+        if field == "tags":
+            changes[field] = to_tags(value)
+        elif value is not None or field == "description":
+            changes[field] = check_text(value, field, _MAX_CHARACTERS[field])
+    return changes
+
+
+def change_version(session: Session, name: str, version: str, changes: Mapping[str, Any]) -> ModelVersion:
+    """Change fields of a version, checked already."""
+    model = find_model(session, name, lock=True)
+    row = find_version(session, model, version)
+    for field, value in changes.items():
+        setattr(row, field, value)
+    return to_version(session, model.name, row)
+
+
+def change_model(session: Session, name: str, changes: Mapping[str, Any]) -> RegisteredModel:
+    """Change fields of a model, checked already."""
+    model = find_model(session, name, lock=True)
+    for field, value in changes.items():
+        setattr(model, field, value)
+    model.updated_at = to_utc()
+    session.flush()
+    return to_models(session, [model])[0]
+
+
+def read_card(session: Session, name: str, version: str) -> tuple[ModelVersion, str | None]:
+    """Return a version, and its model card if one was written."""
+    model = find_model(session, name)
+    row = find_version(session, model, version)
+    return to_version(session, model.name, row), row.card
 
 
 def check_alias(alias: str) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artifact_sources import check_artifact_path
 from errors import ArtifactError
 from registry_parts import environment, formats
 from registry_parts.records import DependencyMismatchWarning
@@ -13,8 +17,9 @@ from registry_parts.records import DependencyMismatchWarning
 if TYPE_CHECKING:
     from artifacts import ArtifactStore
     from registry_parts.queries import StoredVersion
+    from registry_parts.records import ModelVersion
 
-__all__ = ["load_stored", "read_file"]
+__all__ = ["copy_files", "load_stored", "named", "read_file"]
 
 
 def load_stored(
@@ -39,10 +44,8 @@ def load_stored(
     ((path, sha256),) = files
     if found.serializer == "file":
         return read_file(store, label, path, sha256)
-    try:
+    with named(label, path):
         buffer = store.read_buffer(sha256)
-    except ArtifactError as error:
-        raise ArtifactError(f"{label}: {path}: {error}") from error
     if check_dependencies:
         differences = environment.dependency_differences(found.dependencies, found.environment)
         if differences:
@@ -54,9 +57,28 @@ def load_stored(
     return formats.load_verified(buffer, found.serializer, label, trusted_types=trusted_types)
 
 
+def copy_files(store: ArtifactStore, found: ModelVersion, folder: Path) -> list[Path]:
+    """Copy a version's files, verified, into a folder where none of them exists."""
+    targets = [(folder.joinpath(*check_artifact_path(path).split("/")), sha256) for path, sha256, _ in found.files]
+    for target, _ in targets:
+        if os.path.lexists(target):
+            raise FileExistsError(f"{target} exists; name an empty folder")
+    try:
+        return [store.copy_to(sha256, target) for target, sha256 in targets]
+    except ArtifactError as error:
+        raise ArtifactError(f"{found}: {error}") from error
+
+
 def read_file(store: ArtifactStore, label: object, path: str, sha256: str) -> bytes:
     """Return the verified bytes of one file; what is wrong with it names the version."""
-    try:
+    with named(label, path):
         return store.read_bytes(sha256)
+
+
+@contextmanager
+def named(label: object, path: str) -> Iterator[None]:
+    """Let what is wrong with a stored file name the version and the file."""
+    try:
+        yield
     except ArtifactError as error:
         raise ArtifactError(f"{label}: {path}: {error}") from error

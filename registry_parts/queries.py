@@ -6,9 +6,8 @@ Every function takes the caller's session: none begins or ends a transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -32,9 +31,6 @@ from values import (
     to_int,
 )
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = [
     "PAGE_LIMIT",
     "StoredVersion",
@@ -44,10 +40,17 @@ __all__ = [
     "find_version",
     "highest_version",
     "in_parts",
+    "known_run",
     "lock_or_create_model",
     "paged",
     "pick_version",
     "previous_production",
+    "read_each",
+    "read_models",
+    "read_production",
+    "read_version",
+    "read_version_by_id",
+    "read_versions",
     "to_event",
     "to_models",
     "to_version",
@@ -157,8 +160,7 @@ def pick_version(
     return row
 
 
-@dataclass(frozen=True, slots=True)
-class StoredVersion:
+class StoredVersion(NamedTuple):
     """What loading a version needs to know of it."""
 
     label: str
@@ -184,8 +186,7 @@ def find_stored(
     if sum(given is not None for given in (version, stage, alias)) > 1:
         raise InvalidValueError("give one of version, stage and alias")
     if version is not None:
-        text = versions.check_version(version)
-        chosen = chosen.where(row.precedence == versions.precedence_key(text), row.version == text)
+        chosen = chosen.where(row.precedence == versions.precedence_key(versions.check_version(version)))
     elif alias is not None:
         chosen = chosen.join(ModelAliasRow, ModelAliasRow.version_id == row.id).where(
             ModelAliasRow.alias == check_name(alias, "alias")
@@ -257,6 +258,79 @@ def previous_production(session: Session, model_id: int, current: ModelVersionRo
         if row.deleted_at is None:
             return row
     return None
+
+
+def known_run(session: Session, uid: str | None) -> str | None:
+    """Return the public id of a tracked run if this store has it, else None."""
+    return None if uid is None else session.scalar(sa.select(RunRow.uid).where(RunRow.uid == uid))
+
+
+# -- reading records ------------------------------------------------------------------------
+
+
+def read_version(
+    session: Session,
+    name: str,
+    version: str | None = None,
+    stage: ModelStage | str | None = None,
+    alias: str | None = None,
+) -> ModelVersion:
+    """Return one version, chosen as `pick_version` chooses it."""
+    model = find_model(session, name)
+    return to_version(session, model.name, pick_version(session, model, version, stage, alias))
+
+
+def read_each(session: Session, name: str, versions: Sequence[str]) -> list[ModelVersion]:
+    """Return the named versions of a model, in the order in which they were named."""
+    model = find_model(session, name)
+    return to_versions(session, {model.id: model.name}, [find_version(session, model, text) for text in versions])
+
+
+def read_version_by_id(session: Session, uid: str) -> ModelVersion | None:
+    """Return the version with a public id, deleted ones included, or None."""
+    found = session.execute(
+        sa.select(ModelVersionRow, ModelRow.name)
+        .join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
+        .where(ModelVersionRow.uid == uid)
+    ).one_or_none()
+    return None if found is None else to_version(session, found[1], found[0])
+
+
+def read_production(session: Session, name: str) -> ModelVersion:
+    """Return the version in Production, or raise."""
+    model = find_model(session, name)
+    row = find_production(session, model.id)
+    if row is None:
+        raise NotFoundError(f"no version of {model.name!r} is in Production; promote one with transition_stage()")
+    return to_version(session, model.name, row)
+
+
+def read_models(session: Session, limit: int | None, offset: int) -> list[RegisteredModel]:
+    """Return registered models, sorted by name."""
+    query = sa.select(ModelRow).order_by(ModelRow.name)
+    return to_models(session, session.scalars(paged(query, limit, offset)).all())
+
+
+def read_versions(
+    session: Session,
+    name: str,
+    stage: ModelStage | None,
+    *,
+    include_deleted: bool,
+    descending: bool,
+    limit: int | None,
+    offset: int,
+) -> list[ModelVersion]:
+    """Return a model's versions by precedence."""
+    model = find_model(session, name)
+    column = ModelVersionRow.precedence
+    query = sa.select(ModelVersionRow).where(ModelVersionRow.model_id == model.id)
+    query = query.order_by(column.desc() if descending else column)
+    if stage is not None:
+        query = query.where(ModelVersionRow.stage == stage.value)
+    if not include_deleted:
+        query = query.where(ModelVersionRow.deleted_at.is_(None))
+    return to_versions(session, {model.id: model.name}, session.scalars(paged(query, limit, offset)).all())
 
 
 # -- rows to records ------------------------------------------------------------------------

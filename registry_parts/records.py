@@ -10,7 +10,6 @@ Nothing here reads a database; `model_registry` fills these records and gives th
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -27,7 +26,6 @@ __all__ = [
     "ModelStage",
     "ModelType",
     "ModelVersion",
-    "PerformancePoint",
     "Record",
     "RegisteredModel",
     "StageEvent",
@@ -115,6 +113,8 @@ class Record:
 
 
 def _table(rows: Sequence[tuple[str, object]], title: str) -> str:
+    import html
+
     body = "".join(
         f"<tr><th style='text-align:left'>{html.escape(str(name))}</th>"
         f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
@@ -299,18 +299,6 @@ class StageEvent(Record):
     reason: str
     evidence: dict[str, Any]
     displaced: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PerformancePoint(Record):
-    """One value that a metric of a version had at an instant (UTC), perhaps on a named dataset."""
-
-    name: str
-    version: str
-    metric: str
-    at: datetime
-    value: float
-    dataset: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

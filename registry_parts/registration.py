@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -54,8 +53,7 @@ HYPERPARAMETERS_MAX_BYTES = 1_000_000
 Files = list[tuple[str, "StoredBlob"]]  # relative paths and contents
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
+class Registration(NamedTuple):
     """All that a registration says of a version, checked; its bytes come apart.
 
     Attributes
@@ -116,11 +114,11 @@ def check_facts(given: Mapping[str, Any], actor: str) -> dict[str, Any]:
         "version": None if version is None else versions.check_version(version),
         "bump": versions.check_bump("minor" if bump is None else bump),
         "model_type": ModelType(given["model_type"]),
-        "metrics": to_metrics(given["performance_metrics"] or {}),
-        "hyperparameters": to_plain_json(given["hyperparameters"] or {}, "hyperparameters"),
+        "metrics": _given(to_metrics, given["performance_metrics"]),
+        "hyperparameters": _given(to_plain_json, given["hyperparameters"], "hyperparameters"),
         "stage": ModelStage(given["stage"]),
-        "tags": to_tags(given["tags"] or {}),
-        "dependencies": {} if given["dependencies"] is None else to_dependencies(given["dependencies"]),
+        "tags": _given(to_tags, given["tags"]),
+        "dependencies": _given(to_dependencies, given["dependencies"]),
         "description": check_text(given["description"], "description"),
         "run_id": None if given["run_id"] is None else check_text(given["run_id"], "run_id", 255),
         "data_fingerprint": None if fingerprint is None else check_text(fingerprint, "data_fingerprint", 1_000),
@@ -128,6 +126,10 @@ def check_facts(given: Mapping[str, Any], actor: str) -> dict[str, Any]:
         "actor": actor,
         "request_key": None if request_key is None else check_key(request_key, "idempotency_key"),
     }
+
+
+def _given(check: Callable[..., dict[str, Any]], value: Any, *field: str) -> dict[str, Any]:
+    return {} if value is None else check(value, *field)
 
 
 def to_metrics(values: Mapping[str, float]) -> dict[str, float]:
@@ -178,15 +180,18 @@ def insert_version(
             return earlier
     model = lock_or_create_model(session, facts.name, now)
     sha256 = _content_hash(files)
-    version = facts.version or versions.next_version(highest_version(session, model.id), facts.bump)
-    key = versions.precedence_key(version)
-    existing = session.scalar(
-        sa.select(ModelVersionRow).where(ModelVersionRow.model_id == model.id, ModelVersionRow.precedence == key)
-    )
-    if existing is not None:
-        if _is_same(existing, version, sha256, facts):
-            return existing.uid
-        raise DuplicateError(_duplicate_message(model.name, version, existing))
+    if facts.version is None:
+        version = versions.next_version(highest_version(session, model.id), facts.bump)
+        key = versions.precedence_key(version)
+    else:
+        version, key = facts.version, versions.precedence_key(facts.version)
+        existing = session.scalar(
+            sa.select(ModelVersionRow).where(ModelVersionRow.model_id == model.id, ModelVersionRow.precedence == key)
+        )
+        if existing is not None:
+            if _is_same(existing, version, sha256, facts):
+                return existing.uid
+            raise DuplicateError(_duplicate_message(model.name, version, existing))
     run_id = None
     if facts.run_id is not None:
         run_id = session.scalar(sa.select(RunRow.id).where(RunRow.uid == facts.run_id))

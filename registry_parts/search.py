@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from db import ModelMetricRow, ModelRow, ModelTagRow, ModelVersionRow, RunRow
+from registry_parts.queries import to_versions
 from registry_parts.records import ModelStage, ModelType, ModelVersion
 from values import InvalidTypeError, InvalidValueError, check_key, check_name, check_text, shorten, to_float
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sqlalchemy.orm import Session
 
 __all__ = [
-    "conditions",
+    "matching",
     "ordered",
+    "read_page",
     "versions_to_frame",
 ]
 
@@ -25,7 +28,7 @@ _OPERATORS = (">=", "<=", "==", "!=", ">", "<")  # the longer ones first: they a
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
-def conditions(
+def matching(
     text: str | None,
     name: str | None,
     stage: ModelStage | str | None,
@@ -34,8 +37,9 @@ def conditions(
     metrics: Mapping[str, float | str | tuple[str, float]] | None,
     owner: str | None,
     run_id: str | None,
-) -> list[sa.ColumnElement[bool]]:
-    """Return the conditions of a search, its arguments checked."""
+    include_deleted: bool,
+) -> sa.Select[Any]:
+    """Return the query for the versions that meet all conditions, and their models' names; arguments are checked."""
     row = ModelVersionRow
     found: list[sa.ColumnElement[bool]] = []
     if text is not None and text != "":
@@ -86,7 +90,11 @@ def conditions(
     if run_id is not None:
         wanted = check_text(run_id, "run_id", 255)
         found.append(row.run_id == sa.select(RunRow.id).where(RunRow.uid == wanted).scalar_subquery())
-    return found
+    if not include_deleted:
+        found.append(row.deleted_at.is_(None))
+    query: Any = sa.select(row, ModelRow.name).join(ModelRow, ModelRow.id == row.model_id)
+    narrowed: sa.Select[Any] = query.where(*found)
+    return narrowed
 
 
 def _to_condition(key: str, condition: float | str | tuple[str, float]) -> tuple[str, float]:
@@ -135,6 +143,14 @@ def ordered(query: sa.Select[Any], order_by: str, descending: bool) -> sa.Select
     return query.order_by(*(column.desc() if descending else column.asc() for column in [*chosen, row.id]))
 
 
+def read_page(session: Session, page: sa.Select[Any], query: sa.Select[Any]) -> tuple[list[ModelVersion], int]:
+    """Return the versions of one page, and how many the whole query has."""
+    found = session.execute(page).all()
+    counted = sa.select(sa.func.count()).select_from(query.with_only_columns(ModelVersionRow.id).subquery())
+    names = {row.model_id: name for row, name in found}
+    return to_versions(session, names, [row for row, _ in found]), int(session.scalar(counted) or 0)
+
+
 _FRAME_FIELDS = (
     "model_id",
     "name",
@@ -164,7 +180,7 @@ def versions_to_frame(versions: Sequence[ModelVersion], total: int) -> pd.DataFr
         for key in keys:
             columns[f"{prefix}.{key}"] = [getattr(version, field).get(key) for version in versions]
     frame = pd.DataFrame(columns)
-    frame["created_at"] = pd.to_datetime(frame["created_at"], utc=True)
+    frame["created_at"] = pd.to_datetime(frame["created_at"], utc=True).astype("datetime64[us, UTC]")
     for column in frame.columns:
         if column.startswith("metrics."):
             frame[column] = frame[column].astype("float64")

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from values import InvalidTypeError, InvalidValueError
+from values import InvalidTypeError, InvalidValueError, shorten
 
 __all__ = [
     "fingerprint_data",
@@ -66,10 +66,10 @@ def _inputs_of(example: object) -> tuple[list[dict[str, Any]], int]:
     elif isinstance(example, Mapping):
         columns = {str(key): value for key, value in example.items()}
         names = list(columns)
-        n_rows = 1
-        for value in columns.values():
-            if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-                n_rows = max(len(value), 0)
+        lengths = {key: n for key, value in columns.items() if (n := _length(value)) is not None}
+        if len(set(lengths.values())) > 1:
+            raise InvalidValueError(f"input_example has columns of different lengths: {shorten(lengths)}")
+        n_rows = next(iter(lengths.values()), 1)
         dtypes = [_type_name(value) for value in columns.values()]
     elif isinstance(example, Sequence) and not isinstance(example, str | bytes):
         n_rows = len(example)
@@ -87,6 +87,14 @@ def _inputs_of(example: object) -> tuple[list[dict[str, Any]], int]:
     if len(names) > EXAMPLE_COLUMNS_LIMIT:
         raise InvalidValueError(f"input_example has {len(names):,} columns; at most {EXAMPLE_COLUMNS_LIMIT:,} are kept")
     return [{"name": n, "dtype": d} for n, d in zip(names, dtypes, strict=True)], n_rows
+
+
+def _length(value: object) -> int | None:
+    """Return the number of values of a column, None for a single value."""
+    if isinstance(value, Sequence):
+        return None if isinstance(value, str | bytes) else len(value)
+    shape = getattr(value, "shape", ())
+    return int(shape[0]) if shape else None
 
 
 def _type_name(value: object) -> str:

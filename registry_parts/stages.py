@@ -18,7 +18,7 @@ from registry_parts.queries import find_model, find_production, find_version, pr
 from registry_parts.records import ALLOWED_TRANSITIONS, ModelStage, ModelVersion
 from values import shorten, to_utc
 
-__all__ = ["add_event", "ask_gates", "check_evidence", "move", "roll_back", "transition"]
+__all__ = ["add_event", "check_promotion", "move", "roll_back", "set_gates", "transition"]
 
 
 def transition(
@@ -54,6 +54,19 @@ def roll_back(session: Session, name: str, *, actor: str, reason: str) -> ModelV
     return to_version(session, model.name, row)
 
 
+def set_gates(session: Session, name: str, gates: dict[str, Any]) -> dict[str, Any]:
+    """Set a model's gates, checked already."""
+    model = find_model(session, name, lock=True)
+    model.gates, model.updated_at = gates, to_utc()
+    return gates
+
+
+def check_promotion(session: Session, name: str, version: str, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what the gates say of a version now."""
+    model = find_model(session, name)
+    return _ask_gates(session, model, find_version(session, model, version), _check_evidence(session, evidence)[1])
+
+
 def move(
     session: Session,
     model: ModelRow,
@@ -76,12 +89,12 @@ def move(
             f"{model.name} {row.version} is in {before.value} and cannot move to {target.value}; "
             f"it may move to {allowed}"
         )
-    recorded, experiment = check_evidence(session, evidence or {})
+    recorded, experiment = _check_evidence(session, evidence or {})
     now = to_utc()
     displaced = None
     if target is ModelStage.PRODUCTION:
         if gated and model.gates:
-            outcomes = ask_gates(session, model, row, experiment)
+            outcomes = _ask_gates(session, model, row, experiment)
             failed = [f"{outcome['gate']}: {outcome['message']}" for outcome in outcomes if not outcome["passed"]]
             recorded["gates"] = outcomes
             if failed and not override:
@@ -156,7 +169,7 @@ def add_event(
     session.flush()  # one by one: the order of the events is the order of their ids
 
 
-def check_evidence(session: Session, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _check_evidence(session: Session, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return the evidence with what is known of it added, and the experiment it names; or raise if that is unknown."""
     recorded = dict(given)
     run_uid = given.get("run_id")
@@ -173,7 +186,7 @@ def check_evidence(session: Session, given: Mapping[str, Any]) -> tuple[dict[str
     return recorded, experiment | {"treatment_version_id": found.treatment_version_id}
 
 
-def ask_gates(
+def _ask_gates(
     session: Session, model: ModelRow, row: ModelVersionRow, experiment: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
     """Return the outcome of each gate of a model for one of its versions."""

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -350,6 +351,21 @@ def test_a_sweep_takes_orphans_and_leaves_what_a_row_names(database):
     assert (report.removed, report.freed_bytes) == ([orphan.sha256], 6)
     assert files_of(store) == [kept.sha256]
     assert store.verify(database) == []
+
+
+def test_a_sweep_takes_the_row_of_a_blob_whose_file_went_before(database):
+    store = ArtifactStore(database.artifact_url)
+    gone, purged = store.put_bytes(b"removed by a process that died then"), store.put_bytes(b"not released yet")
+    with database.write() as session:
+        store.claim(session, [gone, purged])  # and nothing names them
+    Path(database.artifact_url, "sha256", gone.sha256).unlink()
+    assert store.sweep(database, dry_run=True, grace_seconds=0).removed == [purged.sha256]
+    store.sweep(database)  # the file that nothing names is too young to go, and its row stays with it
+    with database.read() as session:
+        assert session.scalars(sa.select(BlobRow.sha256)).all() == [purged.sha256]
+    store.sweep(database, grace_seconds=0)
+    with database.read() as session:
+        assert session.scalars(sa.select(BlobRow.sha256)).all() == []
 
 
 def test_a_claim_whose_file_was_swept_restores_it_or_fails(database):

@@ -95,7 +95,9 @@ def test_build_metadata_does_not_make_another_version(registry, database):
     with pytest.raises(DuplicateError, match=r"1\.0\.0\+b is the same version as 1\.0\.0\+a"):
         add(registry, "1.0.0+b")
     assert rows(database) == before
-    assert registry.get_version("churn", "1.0.0+a").version == "1.0.0+a"
+    for same in ("1.0.0+a", "1.0.0", "1.0.0+c"):
+        assert registry.get_version("churn", same).version == "1.0.0+a"
+        assert registry.load_model("churn", same) == registry.load_model("churn")
 
 
 def test_the_next_version_is_picked_by_the_part_to_raise(registry):
@@ -229,6 +231,8 @@ def make_run(database: Database) -> str:
         {"performance_metrics": {"a": "0.9"}},
         {"performance_metrics": {"": 1.0}},
         {"performance_metrics": [1.0]},
+        {"performance_metrics": []},
+        {"tags": ""},
         {"hyperparameters": {"f": object()}},
         {"hyperparameters": {1: "a", "1": "b"}},
         {"tags": {"a": 1}},
@@ -644,6 +648,9 @@ def test_evidence_must_name_a_run_that_exists(registry, database):
         {"not_worse_than_production": {"auc": -1}},
         {"not_worse_than_production": {"quux": 0.1}},
         {"experiment": "a/b"},
+        {"metrics": "auc"},
+        {"metrics": {"auc": {"min": 0.9, "max": 0.8}}},
+        {"not_worse_than_production": "auc"},
         [],
     ],
     ids=lambda value: re.sub(r" at 0x[0-9a-f]+", "", str(value)),

@@ -78,7 +78,7 @@ def test_what_an_onnx_file_needs_from_elsewhere_is_said(registry):
     foreign = onnx_model(domain="com.example.ops").SerializeToString()
     outside = onnx_model(external="../../etc/passwd").SerializeToString()
     notes = {
-        name: " ".join(inspect_files("m", "1.0.0", "onnx", "file", [("m.onnx", len(data), data)]).notes)
+        name: " ".join(inspect_files("m", "1.0.0", "onnx", "file", [("m.onnx", data)]).notes)
         for name, data in (("foreign", foreign), ("outside", outside))
     }
     assert "com.example.ops need a library of their own" in notes["foreign"]
@@ -140,6 +140,15 @@ def test_a_class_of_a_notebook_travels_through_cloudpickle(registry, sqlite_data
     assert found.executes_code
     assert found.is_complete
     assert any(item.module.startswith("cloudpickle") for item in found.imports)
+
+
+def test_a_class_of_a_notebook_that_is_not_here_is_named_with_both_remedies(registry, sqlite_database: Database):
+    code = _NOTEBOOK.replace("lambda x: factor * x", "factor").replace(', serializer="cloudpickle"', "")
+    subprocess.run(
+        [sys.executable, "-c", code, str(sqlite_database.path), sqlite_database.artifact_url], check=True, cwd=ROOT
+    )
+    with pytest.raises(ArtifactError, match="Doubler.*define it here first, or register .*serializer='cloudpickle'"):
+        registry.load_model("doubler")
 
 
 def test_a_folder_is_inspected_file_by_file(registry, tmp_path):

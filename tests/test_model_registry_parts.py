@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -27,8 +28,8 @@ from hypothesis import strategies as st
 from charts.registry import comparison_bars, plot_performance_history, plot_stage_timeline, production_periods
 from db import ArtifactError, Database
 from model_registry import ModelRegistryManager, ModelStage, StageEvent
-from registry_parts import environment, inspection, versions
-from registry_parts.comparison import metric_direction
+from registry_parts import archive, environment, inspection, versions
+from registry_parts.direction import metric_direction
 from registry_parts.signature import fingerprint_data, infer_signature
 
 # -- versions ----------------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def test_a_second_pickle_behind_the_first_is_listed():
 )
 def test_a_compressed_pickle_is_listed(pack):
     packed = pack(pickle.dumps(Payload()))
-    found = inspection.inspect_files("m", "1.0.0", "joblib", "file", [("m.joblib", len(packed), packed)])
+    found = inspection.inspect_files("m", "1.0.0", "joblib", "file", [("m.joblib", packed)])
     assert "system" in {item.name for item in found.imports}
     assert found.is_complete
 
@@ -172,10 +173,10 @@ def test_a_computed_import_is_shown_as_unknown():
 
 
 def test_a_known_dangerous_import_is_listed_as_such_and_nothing_is_called_safe():
-    found = inspection.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", 1, pickle.dumps(Payload()))])
+    found = inspection.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", pickle.dumps(Payload()))])
     assert [item.name for item in found.dangerous] == ["system"]
     assert found.scanner is not None
-    harmless = inspection.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", 1, pickle.dumps([1]))])
+    harmless = inspection.inspect_files("m", "1.0.0", "pickle", "file", [("m.pkl", pickle.dumps([1]))])
     assert harmless.executes_code
     assert any("no proof of safety" in note for note in harmless.notes)
 
@@ -270,6 +271,8 @@ def test_looking_for_dependencies_runs_nothing_of_the_object():
         ([[1, 2.0, "c"]], ["x0", "x1", "x2"], 1),
         ([{"age": 3, "name": "x"}], ["age", "name"], 1),
         ({"age": [1, 2, 3]}, ["age"], 3),
+        ({"age": np.arange(3), "name": ["x", "y", "z"]}, ["age", "name"], 3),
+        ({"age": 3, "name": "x"}, ["age", "name"], 1),
         (["a text"], ["x0"], 1),
     ],
     ids=lambda value: type(value).__name__,
@@ -280,6 +283,47 @@ def test_a_signature_names_the_columns_and_their_types(example, inputs, n_rows):
     assert all(column["dtype"] for column in signature["inputs"])
     assert signature["n_rows"] == n_rows
     assert signature["output"] == {"kind": "unknown", "reason": "the model has no predict()"}
+
+
+def test_columns_of_different_lengths_are_no_example():
+    with pytest.raises(ValueError, match="different lengths"):
+        infer_signature(object(), {"a": [1, 2], "b": [1]})
+
+
+def test_a_requirement_is_kept_as_what_it_asks_for():
+    lines = [
+        "numpy==2.1.0",
+        "scipy",
+        "joblib>=1,<99",
+        "PyYAML == 6.0 ; python_version < '3'",
+        "x[a]==1.*",
+        "y @ file:///y",
+    ]
+    assert environment.to_dependencies(lines) == {
+        "numpy": "2.1.0",
+        "scipy": "",
+        "joblib": "<99,>=1",
+        "PyYAML": '==6.0 ; python_version < "3"',
+        "x": "==1.*",
+        "y": "@ file:///y",
+    }
+
+
+@pytest.mark.parametrize("line", ["git+https://example.org/x", "./here", "numpy=2", "", "numpy 2.1"])
+def test_what_is_no_requirement_is_refused(line):
+    with pytest.raises(ValueError, match="is not a requirement"):
+        environment.to_dependencies([line])
+
+
+def test_only_what_is_not_met_here_is_a_difference():
+    met = ["numpy>=1", "scipy", f"joblib=={joblib.__version__}", "no-such-package==1 ; python_version < '3'"]
+    assert environment.dependency_differences(environment.to_dependencies(met), {}) == []
+    assert environment.dependency_differences({"numpy": "as in the lab"}, {}) == []  # free text names no version
+    unmet = environment.to_dependencies(["numpy>=99", "no-such-package", "joblib==0.1"])
+    first, second, third = environment.dependency_differences(unmet, {})
+    assert first.startswith("numpy >=99 is needed, ")
+    assert second == "no-such-package is needed, which is not installed"
+    assert third.endswith("the model was made with 0.1")
 
 
 def test_a_model_that_fails_on_its_example_is_still_described():
@@ -304,7 +348,8 @@ def test_a_fingerprint_tells_data_apart():
 @pytest.mark.parametrize(
     ("metric", "direction"),
     [("accuracy", 1), ("val/accuracy", 1), ("test_auc", 1), ("rmse", -1), ("log_loss", -1), ("latency_ms", -1),
-     ("f1", 1), ("f1_macro", 1), ("r2", 1), ("temperature", None), ("x", None)],
+     ("f1", 1), ("f1_macro", 1), ("r2", 1), ("temperature", None), ("x", None), ("neg_mean_squared_error", 1),
+     ("d2_absolute_error_score", 1), ("davies_bouldin_score", -1), ("brier_score_loss", -1), ("neg_accuracy", None)],
 )  # fmt: skip
 def test_the_direction_of_a_metric_is_known_or_admitted_not_to_be(metric, direction):
     assert metric_direction(metric) == direction
@@ -326,12 +371,12 @@ def exported(registry, tmp_path):
 
 def rebuilt(path: Path, change) -> Path:
     """Return a copy of an export whose members were changed: a list of (ZipInfo, bytes)."""
-    with zipfile.ZipFile(path) as archive:
-        members = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path) as source:
+        members = [(info, source.read(info)) for info in source.infolist()]
     target = path.with_name("changed.zip")
-    with zipfile.ZipFile(target, "w") as archive:
+    with zipfile.ZipFile(target, "w") as changed:
         for info, data in change(members):
-            archive.writestr(info, data)
+            changed.writestr(info, data)
     return target
 
 
@@ -359,6 +404,19 @@ def packed(members):
     return [members[0], (info, members[1][1])]
 
 
+def twice(members):
+    manifest = json.loads(members[0][1])
+    return [(members[0][0], json.dumps(manifest | {"files": manifest["files"] * 2}).encode()), *members[1:]]
+
+
+def file_and_folder(members):
+    manifest = json.loads(members[0][1])
+    inner = manifest["files"][0] | {"path": "model.joblib/inner"}
+    changed = manifest | {"serializer": "folder", "files": [*manifest["files"], inner]}
+    info = archive._member("files/model.joblib/inner")
+    return [(members[0][0], json.dumps(changed).encode()), members[1], (info, members[1][1])]
+
+
 CHANGES = {
     "zip-slip": renamed("../../evil.txt"),
     "zip-slip inside": renamed("files/../../evil.txt"),
@@ -380,6 +438,10 @@ CHANGES = {
     "wrong type": manifest_with(tags=["a"]),
     "wrong metric": manifest_with(performance_metrics={"a": "b"}),
     "no such format": manifest_with(format="modeldesk-version-99"),
+    "odd signature": manifest_with(signature={"inputs": [1]}),
+    "odd output": manifest_with(signature={"output": "number"}),
+    "a path twice": twice,
+    "a path in a path": file_and_folder,
     "odd file": manifest_with(files=[{"path": "../x", "sha256": "0" * 64, "size_bytes": 1}]),
     "duplicate key": lambda members: [(members[0][0], b'{"format":1,"format":2}'), members[1]],
     "NaN token": lambda members: [(members[0][0], members[0][1].replace(b'"a": 1', b'"a": NaN')), members[1]],
@@ -400,6 +462,28 @@ def test_a_changed_export_is_refused_and_nothing_is_stored(change, registry, exp
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_export_whose_members_share_bytes_is_refused(registry, exported, tmp_path):
+    data = b"x" * 1_000
+    inner = archive._member("files/inner")
+    inner.file_size = inner.compress_size = len(data)
+    inner.CRC = zlib.crc32(data)
+    outer = inner.FileHeader() + data  # one file's bytes hold another file, and the directory names both
+    contents = {"inner": data, "outer": outer}
+    files = [
+        {"path": path, "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+        for path, content in contents.items()
+    ]
+    with zipfile.ZipFile(exported) as source:
+        manifest = json.loads(source.read("manifest.json")) | {"serializer": "folder", "files": files}
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w") as target:
+        target.writestr(archive._member("manifest.json"), json.dumps(manifest))
+        target.writestr(archive._member("files/outer"), outer)
+        inner.header_offset = target.filelist[1].header_offset + 30 + len("files/outer")
+        target.filelist.append(inner)
+    with pytest.raises(ArtifactError, match="overlap"):
+        registry.import_version(tmp_path / "bomb.zip", name="other")
+
+
 def test_an_export_with_a_name_twice_is_refused(registry, exported):
     changed = rebuilt(exported, lambda members: [*members, members[1]])
     with pytest.raises(ArtifactError, match="twice"):
