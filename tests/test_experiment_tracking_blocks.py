@@ -84,6 +84,20 @@ def check_block(block: MetricBlockRow, points: list[tuple[int, float]]) -> None:
     assert block.max_step == next((step for step, value in points if value == block.max_value), None)
 
 
+def check_summary(tracking: ExperimentTracking, run_id: str, metric: str) -> None:
+    """Compare the summary of a metric, which comes from its blocks once it is made anew, with its history."""
+    points = tracking.metric_history(run_id, metric).set_index("step")["value"]
+    summary = tracking.get_run(run_id).metric_summaries[metric]
+    finite = points[np.isfinite(points)]
+    assert (summary.n_points, summary.last_step) == (len(points), points.index[-1])
+    assert summary.last == points.iloc[-1] or (math.isnan(summary.last) and math.isnan(points.iloc[-1]))
+    if finite.empty:
+        assert (summary.min, summary.min_step, summary.max, summary.max_step) == (None, None, None, None)
+    else:
+        assert (summary.min, summary.max) == (finite.min(), finite.max())
+        assert (summary.min_step, summary.max_step) == (finite.idxmin(), finite.idxmax()), "of equals the first"
+
+
 # -- writing -------------------------------------------------------------------------------------------
 
 values = st.sampled_from([0.0, 1.0, -1.0, 5e-324, 1.7976931348623157e308, math.nan, math.inf, -math.inf])
@@ -104,6 +118,8 @@ def test_blocks_are_what_their_points_come_to_whatever_was_logged(light, small_b
             steps = None if step is None else [step + 3 * number for number in range(len(found))]
             light.log_metrics(run_id, {"m": found}, step=steps)
     check_blocks(light._database, run_id)
+    for metric in light.get_run(run_id).metric_summaries:
+        check_summary(light, run_id, metric)
 
 
 def test_blocks_are_what_their_points_come_to_on_both_databases(tracking, small_blocks):
@@ -115,6 +131,7 @@ def test_blocks_are_what_their_points_come_to_on_both_databases(tracking, small_
         tracking.log_metrics(run_id, {"m": rng.normal(), "next": 1.0}, step=int(rng.integers(0, 300)))
         tracking.log_metrics(run_id, {"m": rng.normal()})
     assert check_blocks(tracking._database) > 200
+    check_summary(tracking, run_id, "m")
 
 
 @pytest.mark.parametrize("stride", [1, 2, 7, 10, 100, 1_000, 1_024, 5_000])

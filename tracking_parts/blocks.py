@@ -79,6 +79,12 @@ _COVERING = f"SELECT min(last_step) {_BLOCKS} AND last_step >= ?"
 _WAITING = f"SELECT step, value {_POINTS} AND step >= ? ORDER BY step LIMIT ?"
 _COVERED = f"SELECT step, value {_POINTS} AND step >= ? AND step <= ? ORDER BY step"
 _COUNT_WAITING = f"SELECT count(*) FROM (SELECT 1 {_POINTS} AND step >= ? LIMIT ?) AS waiting"  # noqa: S608
+_FINITE = f"CASE WHEN abs(value) <= {FLOAT_MAX!r} THEN value END"
+_BLOCK_TOTALS = f"SELECT coalesce(sum(n_points), 0), min(min_value), max(max_value) {_BLOCKS}"
+_LEAST_IN_BLOCKS = f"SELECT min(min_step) {_BLOCKS} AND min_value = ?"
+_GREATEST_IN_BLOCKS = f"SELECT min(max_step) {_BLOCKS} AND max_value = ?"
+_WAITING_TOTALS = f"SELECT count(*), min({_FINITE}), max({_FINITE}) {_POINTS} AND step >= ?"
+_FIRST_WAITING = f"SELECT min(step) {_POINTS} AND step >= ? AND value = ?"
 _DROP = f"DELETE {_BLOCKS} AND last_step = ?"
 _ADD = (
     "INSERT INTO metric_blocks (last_step, first_step, n_points, min_value, min_step, max_value, max_step, gap_step, "
@@ -197,6 +203,29 @@ def count_waiting(cursor: Cursor, sql: Sql, run: int, key: int, limit: int) -> i
         return 0
     cursor.execute(sql(_COUNT_WAITING), (run, key, start, limit))
     return int(cursor.fetchone()[0])
+
+
+def read_totals(cursor: Cursor, sql: Sql, run: int, key: int) -> tuple[int, Ends]:
+    """Return how many points a history has, and its ends, from its blocks and what waits behind them."""
+    count = 0
+    steps: list[int] = []
+    values: list[float] = []
+    start = _start_of_waiting(cursor, sql, run, key)
+    parts: list[tuple[tuple[int, ...], str, tuple[str, str]]] = [
+        ((run, key), _BLOCK_TOTALS, (_LEAST_IN_BLOCKS, _GREATEST_IN_BLOCKS))
+    ]
+    if start is not None:
+        parts.append(((run, key, start), _WAITING_TOTALS, (_FIRST_WAITING, _FIRST_WAITING)))
+    for place, totals, where in parts:
+        cursor.execute(sql(totals), place)
+        n_points, *ends = cursor.fetchone()
+        count += int(n_points)
+        for statement, value in zip(where, ends, strict=True):
+            if value is not None:
+                cursor.execute(sql(statement), (*place, value))
+                steps.append(cursor.fetchone()[0])
+                values.append(value)
+    return count, find_ends(steps, values)
 
 
 def _start_of_waiting(cursor: Cursor, sql: Sql, run: int, key: int) -> int | None:

@@ -56,13 +56,7 @@ _SET_SUMMARY = (
     "UPDATE metric_summaries SET n_points = ?, last_value = ?, last_step = ?, last_at = ?, min_value = ?, "
     "min_step = ?, max_value = ?, max_step = ? WHERE run_id = ? AND key_id = ?"
 )
-_COUNT = (
-    "SELECT count(*), max(step), min(CASE WHEN abs(value) <= 1.7976931348623157e308 THEN value END), "
-    "max(CASE WHEN abs(value) <= 1.7976931348623157e308 THEN value END) "
-    "FROM metric_points WHERE run_id = ? AND key_id = ?"
-)
-_POINT_AT = "SELECT value, at FROM metric_points WHERE run_id = ? AND key_id = ? AND step = ?"
-_FIRST_STEP_OF = "SELECT min(step) FROM metric_points WHERE run_id = ? AND key_id = ? AND value = ?"
+_LAST_POINT = "SELECT step, value, at FROM metric_points WHERE run_id = ? AND key_id = ? ORDER BY step DESC LIMIT 1"
 
 
 # -- reading what people give ------------------------------------------------------------------------
@@ -273,7 +267,7 @@ def _next_step(last: int) -> int:
 
 
 def _store_backward(cursor: Cursor, sql: Sql, points: list[Any], summaries: list[Any]) -> list[tuple[int, int]]:
-    """Bring the summaries of steps that were logged before, or out of order, up to date; return keys and steps."""
+    """Bring the summaries of steps that were logged before, or out of order, up to date; return what blocks await."""
     back: list[tuple[int, int]] = []
     for (run, key, step, at, value), summary in zip(points, summaries, strict=True):
         cursor.execute(sql(_SUMMARY), (run, key))
@@ -282,7 +276,6 @@ def _store_backward(cursor: Cursor, sql: Sql, points: list[Any], summaries: list
         old = cursor.fetchone()
         if last_step == step and old is None:
             continue  # this one was appended by the statement before
-        back.append((key, step))
         finite = summary[6] is not None
         replaced_an_end = old is not None and step in (low_step, high_step)
         if old is None:
@@ -292,8 +285,10 @@ def _store_backward(cursor: Cursor, sql: Sql, points: list[Any], summaries: list
         if replaced_an_end:
             # The least or greatest value is being replaced: only the history knows the next one.
             cursor.execute(sql(_ADD_POINT), (run, key, step, at, value))
+            blocks.rebuild(cursor, sql, run, key, (step,))
             _recount(cursor, sql, run, key)
             continue
+        back.append((key, step))
         if finite and (low is None or value < low or (value == low and step < low_step)):
             low, low_step = value, step
         if finite and (high is None or value > high or (value == high and step < high_step)):
@@ -304,19 +299,11 @@ def _store_backward(cursor: Cursor, sql: Sql, points: list[Any], summaries: list
 
 
 def _recount(cursor: Cursor, sql: Sql, run: int, key: int) -> None:
-    cursor.execute(sql(_COUNT), (run, key))
-    count, last_step, low, high = cursor.fetchone()
-    cursor.execute(sql(_POINT_AT), (run, key, last_step))
-    last_value, last_at = cursor.fetchone()
-    ends: list[int | None] = []
-    for end in (low, high):
-        if end is None:
-            ends.append(None)
-        else:
-            cursor.execute(sql(_FIRST_STEP_OF), (run, key, end))
-            ends.append(cursor.fetchone()[0])
-    changed = (count, last_value, last_step, last_at, low, ends[0], high, ends[1])
-    cursor.execute(sql(_SET_SUMMARY), (*changed, run, key))
+    """Make a summary anew, from the blocks of the history and what waits for one."""
+    count, ends = blocks.read_totals(cursor, sql, run, key)
+    cursor.execute(sql(_LAST_POINT), (run, key))
+    last_step, last_value, last_at = cursor.fetchone()
+    cursor.execute(sql(_SET_SUMMARY), (count, last_value, last_step, last_at, *ends[:4], run, key))
 
 
 def store_series(cursor: Any, sql: Sql, run: int, key: int, series: Series) -> None:
@@ -345,8 +332,8 @@ def store_series(cursor: Any, sql: Sql, run: int, key: int, series: Series) -> N
         blocks.extend(cursor, sql, run, key, steps, values)  # before they are stored: they need not be read again
     cursor.executemany(sql(_ADD_POINT), zip(repeat(run), repeat(key), steps, ats, values, strict=False))
     if not appends:
-        _recount(cursor, sql, run, key)
         blocks.rebuild(cursor, sql, run, key, steps)
+        _recount(cursor, sql, run, key)
         if is_due:
             blocks.extend(cursor, sql, run, key)
 
