@@ -307,6 +307,34 @@ class MetricPointRow(Base):
     value: Mapped[float | None] = mapped_column(Real)
 
 
+class MetricBlockRow(Base):
+    """What some consecutive points of a long history come to, so that a curve is drawn without reading all of them.
+
+    The blocks of a history follow each other from its first point on and leave none out: a block covers the steps
+    behind the one before it, up to its own last one. Points behind the last block have none yet. `min_*` and `max_*`
+    are as in `MetricSummaryRow`; `gap_step` is the first step of a NaN or infinity. See `tracking_parts.blocks`.
+    """
+
+    __tablename__ = "metric_blocks"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(
+            ["run_id", "key_id"], ["metric_summaries.run_id", "metric_summaries.key_id"], ondelete="CASCADE"
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    run_id: Mapped[int] = mapped_column(primary_key=True)
+    key_id: Mapped[int] = mapped_column(primary_key=True)
+    last_step: Mapped[int] = mapped_column(primary_key=True)
+    first_step: Mapped[int]
+    n_points: Mapped[int]
+    min_value: Mapped[float | None]
+    min_step: Mapped[int | None]
+    max_value: Mapped[float | None]
+    max_step: Mapped[int | None]
+    gap_step: Mapped[int | None]
+
+
 class RunParamRow(Base):
     """One param of a run: its text, whether that text is JSON, and its number for comparisons, if it is one."""
 

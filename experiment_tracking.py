@@ -563,7 +563,13 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
             return count
 
     def metric_history(
-        self, run_ids: str | Sequence[str], metric: str | Sequence[str], *, max_points: int | None = None
+        self,
+        run_ids: str | Sequence[str],
+        metric: str | Sequence[str],
+        *,
+        max_points: int | None = None,
+        first_step: int | None = None,
+        last_step: int | None = None,
     ) -> pd.DataFrame:
         """Return the values of metrics over the steps, in long form.
 
@@ -575,6 +581,9 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
             At most so many rows a run and metric, 3 at least: the steps are cut into equal buckets, and of each the
             first, the least, the greatest and the last value stay, chosen in the database. No extreme is lost, whatever
             the length; a bucket with a value that is no number keeps that instead of the first.
+        first_step, last_step : int or None
+            Only the steps from the one to the other, both included; None is no limit. With `max_points` this is how to
+            look closer at a part.
 
         Returns
         -------
@@ -585,14 +594,24 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         ------
         NotFoundError
             If there is no such run. A run without the metric has no rows.
+
+        Notes
+        -----
+        A long history is not read for `max_points` of it, but what is known of its blocks (`tracking_parts.blocks`). If
+        an older version stored it, the first look makes them, in short write transactions.
         """
         runs = [run_ids] if isinstance(run_ids, str) else list(run_ids)
         metrics = [metric] if isinstance(metric, str) else list(metric)
         if max_points is not None:
             max_points = to_int(max_points, "max_points", history.MIN_POINTS)
+        steps = (
+            -_INT64 if first_step is None else to_int(first_step, "first_step", -_INT64, _INT64 - 1),
+            _INT64 - 1 if last_step is None else to_int(last_step, "last_step", -_INT64, _INT64 - 1),
+        )
+        if steps[0] > steps[1]:
+            raise ValueError(f"first_step ({steps[0]:,}) is behind last_step ({steps[1]:,}); exchange them")
         self._settle()
-        with self._database.read() as session:
-            return history.read_history(session, self._sql, runs, metrics, max_points)
+        return self._read_history(runs, metrics, max_points, steps)
 
     # -- at the end ----------------------------------------------------------------------------------
 

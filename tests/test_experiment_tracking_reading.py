@@ -223,32 +223,19 @@ def test_a_sample_is_real_points_with_the_extremes_and_the_last(light, points, m
         assert (min(shown), max(shown)) == (min(finite), max(finite))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(points=curves, max_points=st.integers(3, 30))
-def test_the_database_chooses_what_would_be_chosen_here(light, points, max_points):
-    run_id = light.start_run("e", "r", detached=True)
-    light.log_metrics(run_id, {"m": list(points.values())}, step=list(points))
-    here = light.metric_history(run_id, "m", max_points=max_points)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tracking_parts.history.READ_WHOLE", 0)
-        patch.setattr("tracking_parts.history.PIECE_POINTS", 3)
-        there = light.metric_history(run_id, "m", max_points=max_points)
-    pd.testing.assert_frame_equal(here, there)
-
-
-def test_pieces_of_a_long_bucket_are_put_together(light, monkeypatch):
+def test_the_blocks_of_a_long_bucket_are_put_together(light, monkeypatch):
     monkeypatch.setattr("tracking_parts.history.READ_WHOLE", 0)
-    monkeypatch.setattr("tracking_parts.history.PIECE_POINTS", 10)
     values = np.random.default_rng(5).normal(size=5_000)
     values[1_777] = math.nan
     run_id = light.start_run("e", "r")
     light.log_metrics(run_id, {"m": values})
     sampled = light.metric_history(run_id, "m", max_points=8).set_index("step")["value"]
-    for low, high in ((0, 2_500), (2_500, 5_000)):
+    middle = 19 * 128  # the middle, 2,500, lies in the twentieth block
+    for low, high in ((0, middle), (middle, 5_000)):
         part = values[low:high]
         assert {low + int(np.nanargmin(part)), low + int(np.nanargmax(part)), high - 1} <= set(sampled.index)
     assert math.isnan(sampled[1_777])
-    assert 2_500 in sampled.index
+    assert middle in sampled.index
     assert len(sampled) == 8
 
 

@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 import db
 import migrations
 from db import Database
+from experiment_tracking import ExperimentTracking
 from migrations import configuration, upgrade
 
 ROOT = Path(__file__).parent.parent
@@ -143,6 +144,48 @@ def objects_of(engine: sa.Engine) -> set[tuple[str, ...]]:
             "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype IN ('c', 'f', 'u', 'p')"
         )
         return {tuple(row) for result in (indexes, triggers, checks) for row in result}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_histories_stored_before_there_were_blocks_are_read_as_if_they_had_always_had_them(kind, tmp_path, request):
+    url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    engine = make_store(url, "0001")
+    n_points, uid = 30_000, "a" * 32
+    values = [float(step * 7_919 % 10_007) for step in range(n_points)]
+    points = [{"run_id": 1, "key_id": 1, "step": step, "at": step, "value": value} for step, value in enumerate(values)]
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    assert "metric_blocks" not in metadata.tables
+    with engine.begin() as connection:
+        for name, changes in (
+            ("tracking_experiments", {"deleted_at": None}),
+            ("runs", {"uid": uid, "deleted_at": None, "archived_at": None}),
+            ("run_keys", {"name": "loss"}),
+            ("metric_summaries", {"n_points": n_points, "last_step": n_points - 1, "last_value": values[-1]}),
+        ):
+            if name == "runs":
+                environment = sample_row(metadata.tables["run_environments"], 1) | {"data": "{}"}
+                connection.execute(metadata.tables["run_environments"].insert().values(environment))
+            connection.execute(metadata.tables[name].insert().values(sample_row(metadata.tables[name], 1) | changes))
+        connection.execute(metadata.tables["metric_points"].insert(), points)
+    engine.dispose()
+
+    database = Database(url, artifact_url=str(tmp_path / "artifacts"))
+    tracking = ExperimentTracking(database, capture_environment=False)
+    assert database.describe()["revision"] == db.REVISIONS[-1]
+    assert tracking.metric_history(uid, "loss")["value"].tolist() == values
+    assert rows_of(database, "metric_blocks") == 0, "the upgrade itself is short"
+    sampled = tracking.metric_history(uid, "loss", max_points=100)
+    assert rows_of(database, "metric_blocks") == n_points // 128
+    fresh = ExperimentTracking(tmp_path / "fresh.db", capture_environment=False)
+    run_id = fresh.start_run("e", "r")
+    fresh.log_metrics(run_id, {"loss": values})
+    expected = fresh.metric_history(run_id, "loss", max_points=100)
+    assert sampled[["step", "value"]].values.tolist() == expected[["step", "value"]].values.tolist()
+    tracking.log_metrics(uid, {"loss": -1.0})
+    assert tracking.metric_history(uid, "loss", max_points=100)["value"].iloc[-1] == -1.0
+    assert database.check_integrity() == []
+    database.close()
 
 
 NEXT_REVISION = """

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracking_parts import queries
+from tracking_parts.blocks import extend
 from tracking_parts.filters import parse_filter
-from tracking_parts.history import read_history
+from tracking_parts.history import ALL_STEPS, find_waiting, read_history
 from tracking_parts.records import Run, goal_of
 from tracking_parts.unknown import warn_of_unknown_keys
 from values import check_choice, check_key, shorten
@@ -248,14 +249,37 @@ class Analysis:
 
         runs = self._records(run_ids, environment=True)
         chosen = sorted({key for run in runs for key in run.metrics}) if metrics is None else list(metrics)
-        with self._database.read() as session:
-            history = read_history(session, self._sql, list(run_ids), chosen, max_points)
+        history = self._read_history(list(run_ids), chosen, max_points)
         text = build_report(runs, history, title=title, metrics=chosen)
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text
 
     # -- shared --------------------------------------------------------------------------------------
+
+    def _read_history(
+        self,
+        run_ids: Sequence[str],
+        metrics: Sequence[str],
+        max_points: int | None,
+        steps: tuple[int, int] = ALL_STEPS,
+    ) -> pd.DataFrame:
+        """Read histories; if few points of them are wanted, the long ones get their blocks first, once and for all."""
+        waiting: Sequence[tuple[int, int]] = ()
+        if max_points is not None:
+            with self._database.read() as session:
+                waiting = find_waiting(session, self._sql, run_ids, metrics)
+                if not waiting:
+                    return read_history(session, self._sql, run_ids, metrics, max_points, steps)
+        lock = " FOR NO KEY UPDATE" if self._database.dialect == "postgresql" else ""
+        for run, key in waiting:
+            more = True
+            while more:  # a short transaction each, so that those who log can go on
+                with self._database.driver() as cursor:
+                    cursor.execute(self._sql(f"SELECT id FROM runs WHERE id = ?{lock}"), (run,))  # noqa: S608
+                    more = extend(cursor, self._sql, run, key)
+        with self._database.read() as session:
+            return read_history(session, self._sql, run_ids, metrics, max_points, steps)
 
     def _records(self, run_ids: Sequence[str], *, environment: bool = False) -> list[Run]:
         wanted = [run_ids] if isinstance(run_ids, str) else list(run_ids)

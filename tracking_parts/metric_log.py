@@ -1,54 +1,26 @@
 """The log path: metric values in, rows out, on a bare driver cursor inside one write transaction.
 
-Two tables move together. `metric_points` holds the history, one row a step. `metric_summaries` holds a row a metric
+Three tables move together. `metric_points` holds the history, one row a step. `metric_summaries` holds a row a metric
 with its last, least and greatest value, so that a search never reads the history. Nearly every call appends (its step
 is above the last one), and then both are written without reading either; a call that goes back or replaces a step
-reads what it needs to keep the summary exact.
+reads what it needs to keep the summary exact. `metric_blocks` holds a row for some hundred points of a long history, so
+that a figure need not read it (`tracking_parts.blocks`).
 
 Statements are written with ``?``; `sql` turns them into the driver's own style.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, repeat
-from typing import Any, Protocol
+from typing import Any
 
+from tracking_parts import blocks
+from tracking_parts.blocks import FLOAT_MAX, Cursor, Sql
 from values import check_key, to_float, to_int, to_utc
 
 __all__ = ["Gathered", "Series", "read_metrics", "resolve_keys", "store_series", "store_step", "to_micros"]
-
-FLOAT_MAX = 1.7976931348623157e308  # the greatest finite value: anything beyond is an infinity
-
-
-class Cursor(Protocol):
-    """What this file needs of a driver's cursor."""
-
-    @property
-    def rowcount(self) -> int:
-        """Rows the last statement changed."""
-        ...
-
-    def execute(self, statement: str, values: Sequence[Any] = ...) -> Any:
-        """Run one statement."""
-        ...
-
-    def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> Any:
-        """Run one statement for each row."""
-        ...
-
-    def fetchone(self) -> Any:
-        """Return the next row or None."""
-        ...
-
-    def fetchall(self) -> list[Any]:
-        """Return all rows."""
-        ...
-
-
-Sql = Callable[[str], str]
 
 _ADD_KEY = "INSERT INTO run_keys (name) VALUES (?) ON CONFLICT (name) DO NOTHING"
 _FIND_KEYS = "SELECT name, id FROM run_keys WHERE name IN ({})"
@@ -84,13 +56,7 @@ _SET_SUMMARY = (
     "UPDATE metric_summaries SET n_points = ?, last_value = ?, last_step = ?, last_at = ?, min_value = ?, "
     "min_step = ?, max_value = ?, max_step = ? WHERE run_id = ? AND key_id = ?"
 )
-_COUNT = (
-    "SELECT count(*), max(step), min(CASE WHEN abs(value) <= 1.7976931348623157e308 THEN value END), "
-    "max(CASE WHEN abs(value) <= 1.7976931348623157e308 THEN value END) "
-    "FROM metric_points WHERE run_id = ? AND key_id = ?"
-)
-_POINT_AT = "SELECT value, at FROM metric_points WHERE run_id = ? AND key_id = ? AND step = ?"
-_FIRST_STEP_OF = "SELECT min(step) FROM metric_points WHERE run_id = ? AND key_id = ? AND value = ?"
+_LAST_POINT = "SELECT step, value, at FROM metric_points WHERE run_id = ? AND key_id = ? ORDER BY step DESC LIMIT 1"
 
 
 # -- reading what people give ------------------------------------------------------------------------
@@ -281,11 +247,17 @@ def store_step(
             summaries.append((run, key, 1, value, this, at, None, None, None, None))
         points.append((run, key, this, at, value))
     cursor.executemany(sql(_APPEND_SUMMARY), summaries)
+    back: list[tuple[int, int]] = []
     if cursor.rowcount < len(summaries):
         # At least one of them does not append. Those that did have changed a summary already: tell them apart by
         # their points, which are not written yet.
-        _store_backward(cursor, sql, points, summaries)
+        back = _store_backward(cursor, sql, points, summaries)
     cursor.executemany(sql(_ADD_POINT), points)
+    for key, this in back:
+        blocks.rebuild(cursor, sql, run, key, (this,))
+    if blocks.is_due(points[0][2]):
+        for _, key, _, _, _ in points:
+            blocks.extend(cursor, sql, run, key)
 
 
 def _next_step(last: int) -> int:
@@ -294,8 +266,9 @@ def _next_step(last: int) -> int:
     return last + 1
 
 
-def _store_backward(cursor: Cursor, sql: Sql, points: list[Any], summaries: list[Any]) -> None:
-    """Bring the summaries of steps that were logged before, or out of order, up to date."""
+def _store_backward(cursor: Cursor, sql: Sql, points: list[Any], summaries: list[Any]) -> list[tuple[int, int]]:
+    """Bring the summaries of steps that were logged before, or out of order, up to date; return what blocks await."""
+    back: list[tuple[int, int]] = []
     for (run, key, step, at, value), summary in zip(points, summaries, strict=True):
         cursor.execute(sql(_SUMMARY), (run, key))
         count, last_value, last_step, last_at, low, low_step, high, high_step = cursor.fetchone()
@@ -312,30 +285,25 @@ def _store_backward(cursor: Cursor, sql: Sql, points: list[Any], summaries: list
         if replaced_an_end:
             # The least or greatest value is being replaced: only the history knows the next one.
             cursor.execute(sql(_ADD_POINT), (run, key, step, at, value))
+            blocks.rebuild(cursor, sql, run, key, (step,))
             _recount(cursor, sql, run, key)
             continue
+        back.append((key, step))
         if finite and (low is None or value < low or (value == low and step < low_step)):
             low, low_step = value, step
         if finite and (high is None or value > high or (value == high and step < high_step)):
             high, high_step = value, step
         changed = (count, last_value, last_step, last_at, low, low_step, high, high_step)
         cursor.execute(sql(_SET_SUMMARY), (*changed, run, key))
+    return back
 
 
 def _recount(cursor: Cursor, sql: Sql, run: int, key: int) -> None:
-    cursor.execute(sql(_COUNT), (run, key))
-    count, last_step, low, high = cursor.fetchone()
-    cursor.execute(sql(_POINT_AT), (run, key, last_step))
-    last_value, last_at = cursor.fetchone()
-    ends: list[int | None] = []
-    for end in (low, high):
-        if end is None:
-            ends.append(None)
-        else:
-            cursor.execute(sql(_FIRST_STEP_OF), (run, key, end))
-            ends.append(cursor.fetchone()[0])
-    changed = (count, last_value, last_step, last_at, low, ends[0], high, ends[1])
-    cursor.execute(sql(_SET_SUMMARY), (*changed, run, key))
+    """Make a summary anew, from the blocks of the history and what waits for one."""
+    count, ends = blocks.read_totals(cursor, sql, run, key)
+    cursor.execute(sql(_LAST_POINT), (run, key))
+    last_step, last_value, last_at = cursor.fetchone()
+    cursor.execute(sql(_SET_SUMMARY), (count, last_value, last_step, last_at, *ends[:4], run, key))
 
 
 def store_series(cursor: Any, sql: Sql, run: int, key: int, series: Series) -> None:
@@ -358,21 +326,22 @@ def store_series(cursor: Any, sql: Sql, run: int, key: int, series: Series) -> N
         ats = [latest[step][0] for step in steps]
         values = [latest[step][1] for step in steps]
     appends = last is None or steps[0] > last
+    is_due = blocks.is_due(steps[-1], len(steps))
     cursor.executemany(sql(_APPEND_SUMMARY), [_summarise(run, key, steps, ats, values)])
+    if appends and is_due:
+        blocks.extend(cursor, sql, run, key, steps, values)  # before they are stored: they need not be read again
     cursor.executemany(sql(_ADD_POINT), zip(repeat(run), repeat(key), steps, ats, values, strict=False))
     if not appends:
+        blocks.rebuild(cursor, sql, run, key, steps)
         _recount(cursor, sql, run, key)
+        if is_due:
+            blocks.extend(cursor, sql, run, key)
 
 
 def _summarise(
     run: int, key: int, steps: Sequence[int], ats: Sequence[int], values: Sequence[float | None]
 ) -> tuple[Any, ...]:
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    if not finite:
-        ends: tuple[Any, ...] = (None, None, None, None)
-    else:
-        low, high = min(finite), max(finite)
-        ends = (low, steps[values.index(low)], high, steps[values.index(high)])
+    ends = blocks.find_ends(steps, values)[:4]
     return (run, key, len(steps), values[-1], steps[-1], ats[-1], *ends)
 
 

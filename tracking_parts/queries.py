@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from db import (
     DuplicateError,
+    MetricBlockRow,
     MetricPointRow,
     MetricSummaryRow,
     NotFoundError,
@@ -542,7 +543,7 @@ def remove_runs(session: Session, numbers: Sequence[int]) -> tuple[dict[str, int
             if number is not None
         )
         # Explicit order instead of cascades: one index range each.
-        for table in (MetricPointRow, MetricSummaryRow, RunParamRow, RunTagRow, RunArtifactRow):
+        for table in (MetricPointRow, MetricBlockRow, MetricSummaryRow, RunParamRow, RunTagRow, RunArtifactRow):
             session.execute(sa.delete(table).where(table.run_id.in_(part)))
         result = session.execute(sa.delete(RunRow).where(RunRow.id.in_(part)))
         counts["n_runs"] += int(getattr(result, "rowcount", 0))
