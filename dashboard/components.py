@@ -61,6 +61,7 @@ __all__ = [
     "open_dialog",
     "page",
     "page_offset",
+    "part",
     "plain_table",
     "select",
     "selected",
@@ -664,6 +665,24 @@ def errors(where: str) -> Iterator[None]:
         yield
     except (ModelDeskError, ValueError) as error:
         show_error(error, where)
+
+
+@contextmanager
+def part(where: str) -> Iterator[None]:
+    """Draw one part of a tab: what goes wrong in it hides no other part.
+
+    Expected errors are shown as `errors` shows them. Anything else is a bug: the page says where and of which type, the
+    log has its trace under the id, and what comes below is drawn.
+    """
+    try:
+        yield
+    except (ModelDeskError, ValueError) as error:
+        show_error(error, where)
+    except Exception as error:
+        error_id = new_id()[-8:]
+        logger.exception("bug %s in %s", error_id, where)
+        # Neither text nor trace: they may hold what a visitor should not read.
+        st.exception(RuntimeError(f"{where}: {type(error).__name__} (error {error_id}, its trace is in the log)"))
 
 
 def show_error(error: Exception, where: str) -> None:
