@@ -157,7 +157,7 @@ def test_shares_after_a_change_are_named_with_their_phase(app_test, testing):
     testing.start_phase(exp_id, traffic_split=0.8)
     test = visit(app_test, test=exp_id)
     columns = set(test.dataframe[1].value.columns)
-    assert {"Planned share, phase 2", "Observed share, all phases"} <= columns
+    assert {"Planned, phase 2", "Observed, all phases"} <= columns
 
 
 @pytest.mark.parametrize(
