@@ -18,7 +18,6 @@ from dashboard import formats
 from dashboard.ab_testing_subjects import draw_subjects
 from dashboard.ab_testing_tab import (
     DECISION_LOOK,
-    DECISION_TEXT,
     STATUS_TEXT,
     TAB,
     TestView,
@@ -146,12 +145,11 @@ def _draw_exposure(view: TestView) -> None:
 def _draw_verdict(view: TestView) -> None:
     code = view.experiment.decision or view.analysis.decision
     icon, color = DECISION_LOOK.get(code, DECISION_LOOK["inconclusive"])
-    words = DECISION_TEXT.get(code, code).split(" ", 1)[-1].capitalize()
     label = "Decision" if view.experiment.decision else "Verdict"
     st.markdown(f"**{label}**")
-    st.markdown(f"##### :{color}[{icon} {words}]")
+    st.markdown(f"##### :{color}[{icon} {formats.markdown(view.verdict)}]")
     if not view.is_blocked or view.experiment.decision:
-        st.markdown(formats.markdown(view.verdict))
+        st.markdown(formats.markdown(view.reason))
     if not view.is_blocked:
         ui.note(view.progress)
         if view.analysis.warnings:
@@ -163,8 +161,9 @@ def _draw_actions(app: ui.App, test: Experiment, view: TestView | None) -> None:
     of = {"exp_id": test.exp_id}
     running, ended = test.status == "running", test.status in {"concluded", "archived"}
     busy = not app.can_edit
-    _open("Record an event", "event", of, ":material/add:", disabled=busy or not running)
-    _open("Upload events", "upload", of, ":material/upload:", disabled=busy or not running)
+    if not ended:
+        _open("Record an event", "event", of, ":material/add:", disabled=busy or not running)
+        _open("Upload events", "upload", of, ":material/upload:", disabled=busy or not running)
     if running:
         st.button("Pause", key=f"{TAB}.pause", icon=":material/pause:", disabled=busy,
                   on_click=_move, args=(app, test.exp_id, "pause", test.name))  # fmt: skip

@@ -162,8 +162,8 @@ class TestView:
         What the test of the split says, in one sentence.
     is_blocked : bool
         Whether results must not be shown.
-    verdict : str
-        The recommendation, or what was decided.
+    verdict, reason : str
+        The recommendation or what was decided, in a few words; the sentence that says why.
     progress : str
         Where the test stands: look, information, days left.
     results : DataFrame
@@ -176,6 +176,7 @@ class TestView:
     split: str
     is_blocked: bool
     verdict: str
+    reason: str
     progress: str
     results: pd.DataFrame
 
@@ -335,13 +336,15 @@ def build_test_view(
     analysis = testing.analyze_experiment(exp_id, record_look=record_look, segment=segment)
     experiment = testing.get_experiment(exp_id)
     blocked = analysis.status == "invalid"
+    verdict, reason = verdict_words(experiment, analysis)
     return TestView(
         experiment=experiment,
         analysis=analysis,
         exposure=exposure_frame(experiment, analysis),
         split=split_sentence(analysis),
         is_blocked=blocked,
-        verdict=verdict_sentence(experiment, analysis),
+        verdict=verdict,
+        reason=reason,
         progress=progress_sentence(analysis),
         results=results_frame([] if blocked else analysis.comparisons, analysis),
     )
@@ -395,15 +398,22 @@ def split_sentence(analysis: ExperimentAnalysis) -> str:
     )
 
 
-def verdict_sentence(experiment: Experiment, analysis: ExperimentAnalysis) -> str:
-    """Return the recommendation while a test runs, and the decision with its reason afterwards."""
+def verdict_words(experiment: Experiment, analysis: ExperimentAnalysis) -> tuple[str, str]:
+    """Return the verdict in a few words, and the sentence that says why; of a decision also who made it, and when."""
     if experiment.decision is None:
-        return analysis.recommendation
-    decided = DECISION_TEXT.get(experiment.decision, experiment.decision).split(" ", 1)[-1]
+        words = _decision_words(analysis.decision)
+        head, _, rest = analysis.recommendation.partition(": ")
+        # "Ship treatment: ...": said once, as the heading.
+        return (head, rest) if rest and head.startswith(words) else (words, analysis.recommendation)
     who = f" by {experiment.decided_by}" if experiment.decided_by else ""
     when = f" on {experiment.ended_at:%Y-%m-%d}" if experiment.ended_at else ""
     reason = (experiment.decision_reason or "").strip()
-    return f"Decided{when}{who}: {decided}. {reason}".strip()
+    return _decision_words(experiment.decision), f"Decided{when}{who}. {reason}".strip()
+
+
+def _decision_words(code: str) -> str:
+    """Return what a decision is called where no mark stands before it."""
+    return DECISION_TEXT.get(code, code).split(" ", 1)[-1].capitalize()
 
 
 def progress_sentence(analysis: ExperimentAnalysis) -> str:

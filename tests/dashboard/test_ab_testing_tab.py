@@ -108,8 +108,9 @@ def test_a_concluded_test_shows_the_evidence_of_its_conclusion(testing):
     assert row["Subjects"] == 1_000
     assert row["Lift"] > 20
     view = tab.build_test_view(testing, exp_id)
-    assert view.verdict.startswith("Decided on")
-    assert "by ada: ship" in view.verdict
+    assert view.verdict == "Ship"
+    assert view.reason.startswith("Decided on")
+    assert "by ada. Ship treatment: clicked is" in view.reason
 
 
 def test_results_are_finished_text_without_none_or_nan(testing):

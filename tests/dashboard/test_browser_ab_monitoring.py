@@ -78,7 +78,7 @@ def test_two_versions_are_tested_events_uploaded_the_verdict_read_and_the_winner
     assert made.treatment_version_id == seed.versions[2]
     assert made.exp_id in page.url
     screen.press("Upload events").see("Rows whose")
-    upload(screen, "Upload", "events.csv", events(0.25))
+    upload(screen, "Add events", "events.csv", events(0.25))
     screen.see("The split is as planned").see("Ship treatment")
     screen.press("Conclude").see("The test takes no more subjects")
     page.get_by_test_id("stDialog").get_by_role("button", name="Conclude", exact=True).click()
