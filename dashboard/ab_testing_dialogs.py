@@ -43,25 +43,12 @@ def events_from_table(frame: pd.DataFrame) -> pd.DataFrame:
             raise ValueError(f"the column {column!r} is missing; the file has {named}")
     kept = frame[[name for name in frame.columns if not frame[name].isna().all()]].copy()
     for column in EVENT_NUMBERS:
-        if column in kept.columns and kept[column].dtype.kind not in "fiub":
-            kept[column] = _numbers(kept[column].tolist(), column)
+        if column in kept.columns:
+            kept[column] = uploads.numbers(kept[column], column)
     missing = frame["user_id"].isna()
     if missing.any():
         raise ValueError(f"row {int(missing.to_numpy().argmax()) + 1} has no user_id")
     return kept
-
-
-def _numbers(cells: list[Any], column: str) -> list[float | None]:
-    found: list[float | None] = []
-    for row, cell in enumerate(cells, 1):
-        if cell is None or cell != cell:
-            found.append(None)
-            continue
-        try:
-            found.append(float(cell))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"row {row}: {column} must be a number, got {formats.shorten(str(cell), 40)!r}") from error
-    return found
 
 
 # -- dialogs -----------------------------------------------------------------------------------------
