@@ -554,7 +554,13 @@ def remembered(what: tuple[Any, ...], read: Callable[[], T], token_after: Callab
 
 
 def unseen_analysis(app: ui.App, exp_id: str) -> ExperimentAnalysis:
-    """Return the analysis of a test for something that is no look at its results; remembered."""
+    """Return the analysis of a test for something that is no look at its results: the one on the page, if it stands."""
+    kept = st.session_state.get(f"{TAB}.remembered")
+    shown: TestView | None = (
+        kept[2].get(("test", exp_id, None)) if kept and kept[0] == st.session_state.get("ui.token") else None
+    )
+    if shown is not None:
+        return shown.analysis
     return remembered(("unseen", exp_id), lambda: app.testing.analyze_experiment(exp_id, record_look=False))
 
 

@@ -259,7 +259,8 @@ def values_of_table(frame: pd.DataFrame, name: str, version: str) -> pd.DataFram
     Raises
     ------
     ValueError
-        If a column is missing, or rows are of another model or version than the one they are added to.
+        If a column is missing, a value is no number, or rows are of another model or version than the one they are
+        added to.
     """
     for column in ("metric", "value"):
         if column not in frame.columns:
@@ -270,8 +271,12 @@ def values_of_table(frame: pd.DataFrame, name: str, version: str) -> pd.DataFram
         if others:
             other = formats.shorten(min(others), 40)
             raise ValueError(f"the file has rows of the {column} {other!r}; they would be added to {wanted!r}")
-    kept = [found for found in frame.columns if found not in {"name", "version"} and not frame[found].isna().all()]
-    return frame[kept]
+    wanted_columns = [c for c in frame.columns if c not in {"name", "version"} and not frame[c].isna().all()]
+    kept = frame[wanted_columns].copy()
+    for column in ("value", "prediction_count"):
+        if column in kept.columns:
+            kept[column] = uploads.numbers(kept[column], column)
+    return kept
 
 
 def _metrics_of(app: ui.App, name: str, version: str) -> list[str]:
