@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import streamlit as st
 
@@ -621,7 +621,14 @@ def page(total: int, key: str, *, rows: int = PAGE_ROWS) -> None:
         st.button("Next", key=f"{key}.next", disabled=current == pages - 1, on_click=turn, args=(1,))
 
 
-def csv_download(make_frame: Callable[[], pd.DataFrame], file_name: str, key: str, *, label: str = "CSV") -> None:
+def csv_download(
+    make_frame: Callable[[], pd.DataFrame],
+    file_name: str,
+    key: str,
+    *,
+    label: str = "CSV",
+    width: Literal["content", "stretch"] = "content",
+) -> None:
     """Draw a button that exports a table; the table is made when the button is clicked, formulas are made harmless."""
     st.download_button(
         label,
@@ -631,6 +638,7 @@ def csv_download(make_frame: Callable[[], pd.DataFrame], file_name: str, key: st
         key=key,
         icon=":material/download:",
         on_click="ignore",
+        width=width,
         help="All rows that match, as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front.",
     )
 
