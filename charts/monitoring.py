@@ -83,6 +83,9 @@ def plot_control_chart(drift: PerformanceDrift) -> go.Figure:
     _add_points(figure, earlier, "before the window", NEUTRAL, drift)
     _add_points(figure, judged, "in the window", color, drift)
     _add_violations(figure, drift)
+    if len(earlier) + len(judged) == 1:  # Plotly would divide the day around a single point into fractions of a second
+        (at,) = _instants([*earlier.times, *judged.times])
+        figure.update_xaxes(range=[at - timedelta(days=1), at + timedelta(days=1)])
     if drift.change_point is not None:
         figure.add_vline(
             _milliseconds(drift.change_point),
@@ -143,7 +146,10 @@ def plot_trend(drift: PerformanceDrift) -> go.Figure:
 
 
 def plot_psi_heatmap(history: FeatureHistory) -> go.Figure:
-    """Draw the population stability index of every feature in every window; windows without data stay empty."""
+    """Draw the population stability index of every feature in every window, from the first one with data on.
+
+    Later windows without data stay empty.
+    """
     title = "Population stability index by feature; ✗ is drift"
     if not history.features or not history.windows:
         return empty_figure(title, "no batches in this period")
@@ -152,13 +158,14 @@ def plot_psi_heatmap(history: FeatureHistory) -> go.Figure:
     height = max(240, 120 + 26 * min(len(history.features), SHOWN_FEATURES))
     figure = base_figure(title, x_title=f"Time (UTC), by {history.bucket}", height=height, alt=alt)
     features = history.features[:SHOWN_FEATURES]
-    text = [["✗" if bad else "" for bad in row] for row in history.drifted[: len(features)]]
+    first = next((i for i, rows in enumerate(history.n_rows) if rows), 0)
+    text = [["✗" if bad else "" for bad in row[first:]] for row in history.drifted[: len(features)]]
     good, watch, bad = VERDICT_COLORS["good"], VERDICT_COLORS["watch"], VERDICT_COLORS["bad"]
     top = 0.5
     figure.add_heatmap(
-        x=list(history.windows),
+        x=list(history.windows[first:]),
         y=[shorten_label(feature) for feature in features],
-        z=[list(row) for row in history.psi[: len(features)]],
+        z=[list(row[first:]) for row in history.psi[: len(features)]],
         zmin=0.0,
         zmax=top,
         colorscale=[

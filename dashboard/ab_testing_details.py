@@ -215,4 +215,4 @@ def _downloads(app: ui.App, view: TestView) -> None:
     )  # fmt: skip
     if not view.is_blocked:
         ui.csv_download(analysis.to_frame, f"ab-test-{stem or 'results'}.csv", key=f"{TAB}.results_csv",
-                        label="Results (CSV)")  # fmt: skip
+                        label="Results (CSV)", width="stretch")  # fmt: skip

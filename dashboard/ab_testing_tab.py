@@ -113,7 +113,7 @@ class Choices:
     Attributes
     ----------
     text : str
-        Part of a name, metric, model or owner.
+        Part of a name, metric, model, owner or namespace.
     status : str or None
         One of `STATUSES`; None is all but the archived.
     offset, limit : int
@@ -207,7 +207,8 @@ def build_view(
 
 def _matches(test: Experiment, choices: Choices) -> bool:
     config = test.config
-    words = " ".join([test.name, config.metric_name, config.baseline_model, config.treatment_model, config.owner])
+    models = [config.baseline_model, config.treatment_model, *(config.treatments or ())]
+    words = " ".join([test.name, config.metric_name, *models, config.owner, config.namespace or ""])
     return choices.text.casefold() in words.casefold() and choices.status in {None, test.status.capitalize()}
 
 
@@ -421,6 +422,8 @@ def progress_sentence(analysis: ExperimentAnalysis) -> str:
     smallest = min(analysis.n_subjects.values(), default=0)
     size = f"{smallest:,} of {analysis.n_needed:,} subjects in the smallest variant"
     is_said = size in analysis.recommendation  # with the days that are left
+    if smallest >= analysis.n_needed:
+        size = f"{smallest:,} subjects in the smallest variant, {analysis.n_needed:,} were needed"
     parts = [] if is_said else [size]
     fraction = analysis.stopping.information_fraction
     if fraction is not None:
@@ -631,17 +634,17 @@ def _draw_table(view: ABTestingView, bar: Any, *, is_open: bool) -> None:
         ui.note("No test matches. Change the search or the status.")
         return
     config: dict[str, Any] = {
-        "Test": st.column_config.TextColumn(width=230),
+        "Test": st.column_config.TextColumn(width=205),
         "Verdict": st.column_config.TextColumn(
-            width=170, help="Recorded at the conclusion; while a test runs, what its last look said of the main metric"
+            width=145, help="Recorded at the conclusion; while a test runs, what its last look said of the main metric"
         ),
         "Subjects": st.column_config.NumberColumn(format="localized", help="At the last look, or at the conclusion"),
         "Days": st.column_config.NumberColumn(format="%.1f", help="Since the test was created, or until it ended"),
         "Effect": st.column_config.TextColumn(
-            width=90, alignment="right", help="Treatment minus baseline, at the last look or at the conclusion"
+            width=80, alignment="right", help="Treatment minus baseline, at the last look or at the conclusion"
         ),
         "Lift": st.column_config.NumberColumn(
-            width=90,
+            width=80,
             format="%+.2f %%",
             help="At the conclusion; while it runs, at the last look and by the planned baseline",
         ),

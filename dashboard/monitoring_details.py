@@ -131,7 +131,7 @@ def _downloads(report: MonitoringReport) -> None:
         on_click="ignore",
         width="stretch",
     )
-    ui.csv_download(report.to_frame, f"{stem}.csv", key=f"{TAB}.report_csv", label="Metrics (CSV)")
+    ui.csv_download(report.to_frame, f"{stem}.csv", key=f"{TAB}.report_csv", label="Metrics (CSV)", width="stretch")
 
 
 def report_json(report: MonitoringReport) -> bytes:

@@ -80,7 +80,7 @@ def draw_performance(app: ui.App, view: MonitoringView, choices: Choices) -> Non
             **ui.in_url(f"{TAB}.rules_of", default=list(DEFAULT_RULES), options=list(CHART_RULES), many=True),
         )  # fmt: skip
     if drift.status == "learning":
-        ui.note("Learning: limits need 8 points before the window. " + " ".join(map(_sentence, drift.reasons)))
+        ui.note(" ".join(map(_sentence, drift.reasons)))
     elif drift.baseline is not None:
         ui.note(baseline_text(drift))
     with ui.part("Chart"):

@@ -19,7 +19,7 @@ import chain
 from dashboard import components as ui
 from dashboard import formats
 from dashboard.ab_testing_tab import p_text
-from dashboard.monitoring_rules import CHART_RULES, DEFAULT_RULES, rule_text
+from dashboard.monitoring_rules import CHART_RULE_TEXT, CHART_RULES, DEFAULT_RULES, rule_text
 from db import NotFoundError, StateError
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ def violations_frame(drift: PerformanceDrift | None) -> pd.DataFrame:
             "Value": pd.Series([group[0].value for group in found], dtype="float64"),
             "Sigmas": pd.Series([group[0].z for group in found], dtype="float64"),
             "Direction": [DIRECTION_TEXT[direction] for direction in worst],
-            "Rules": ["; ".join(rule_text(v.rule) for v in group) for group in found],
+            "Rules": ["; ".join(CHART_RULE_TEXT.get(v.rule) or rule_text(v.rule) for v in group) for group in found],
         }
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from charts.monitoring import plot_control_chart, plot_psi_heatmap
 from charts.monitoring_series import plot_label_counts, plot_prediction_scores, plot_rollup, plot_segments
 from dashboard import monitoring_compare as compare
 from dashboard import monitoring_predictions as predictions
@@ -376,6 +377,25 @@ def test_the_figures_have_titles_units_and_words_for_nothing(monitoring):
         assert "NaN" not in figure.to_json()
     for empty in (plot_rollup(frame[:0], "m", "day"), plot_segments("m", {})):
         assert empty.layout.annotations[0].text == "no points in this period"
+
+
+def test_a_single_point_stands_among_days_and_not_fractions_of_a_second(monitoring):
+    monitoring.log_performance("churn", "1.0.0", "accuracy", 0.9, at=NOW)
+    figure = plot_control_chart(monitoring.detect_performance_drift("churn", "1.0.0", "accuracy"))
+    first, last = figure.layout.xaxis.range
+    assert (NOW - first, last - NOW) == (timedelta(days=1), timedelta(days=1))
+
+
+def test_the_heat_map_begins_with_the_first_window_that_has_data(monitoring):
+    monitoring.set_reference("churn", "1.0.0", features(300))
+    for day in (0, 3):
+        monitoring.log_features("churn", "1.0.0", features(200, 9.0, day), at=NOW + timedelta(days=day, hours=1))
+    history = monitoring.feature_history("churn", "1.0.0", days=20)
+    heat = plot_psi_heatmap(history).data[0]
+    assert len(history.windows) > 4
+    assert list(heat.x) == list(history.windows[-4:])
+    assert [value is None for value in heat.z[0]] == [False, True, True, False]
+    assert heat.text[0][0] == "✗"
 
 
 def test_hostile_names_are_shown_verbatim_in_every_new_section(app_test, monitoring):
