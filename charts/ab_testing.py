@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "forest_rows",
+    "outline",
     "plot_cumulative_effect",
     "plot_distribution",
     "plot_forest",
@@ -45,9 +46,11 @@ __all__ = [
     "plot_power_curve",
     "plot_power_curve_points",
     "plot_simulation",
+    "readable_range",
     "report_html",
 ]
 
+MAX_OVERLAID = 2  # translucent histograms; more of them are drawn as outlines
 MAX_WHOLE_VALUES = 20  # different whole numbers that are drawn side by side
 
 
@@ -129,7 +132,7 @@ def plot_cumulative_effect(points: Sequence[DailyPoint], *, metric: str = "the m
     figure = base_figure(
         title,
         x_title="Day (UTC)",
-        y_title=f"{shorten_label(metric)}, treatment minus baseline",
+        y_title="Treatment minus baseline",
         alt=escape(f"Effect on {metric} over {len(known)} days, now {known[-1].effect:.4g}."),
     )
     banded = [point for point in known if point.sequential_lower is not None and point.sequential_upper is not None]
@@ -164,7 +167,24 @@ def plot_cumulative_effect(points: Sequence[DailyPoint], *, metric: str = "the m
         marker=style.marker,
     )
     add_level(figure, 0.0)
+    low, high = readable_range(known)
+    figure.update_yaxes(range=[low, high])
     return figure
+
+
+def readable_range(points: Sequence[DailyPoint]) -> tuple[float, float]:
+    """Return the ends of an axis on which the latest interval can be read.
+
+    The first days' intervals are so wide that on an axis that holds them everything after is a line: those of the first
+    quarter may leave the picture, effects never do. Zero is always in it.
+    """
+    later = points[len(points) // 4 :]
+    ends = [point.effect for point in points]
+    ends += [end for point in later for end in (point.ci_lower, point.ci_upper)]
+    ends += [end for point in later for end in (point.sequential_lower, point.sequential_upper)]
+    found = [end for end in ends if end is not None] + [0.0]
+    margin = 0.06 * (max(found) - min(found) or 1.0)
+    return min(found) - margin, max(found) + margin
 
 
 def plot_looks(analysis: ExperimentAnalysis) -> go.Figure:
@@ -206,6 +226,7 @@ def plot_looks(analysis: ExperimentAnalysis) -> go.Figure:
                 showlegend=sign > 0,
             )
     add_level(figure, 0.0)
+    figure.update_xaxes(rangemode="tozero")
     return figure
 
 
@@ -238,6 +259,16 @@ def plot_distribution(frame: pd.DataFrame, *, metric: str = "value") -> go.Figur
     for index, name in enumerate(names):
         part = frame[frame["variant"] == name]
         style = series_style(index)
+        if len(names) > MAX_OVERLAID:
+            x, y = outline(part)
+            figure.add_scatter(
+                x=x,
+                y=y,
+                name=shorten_label(name),
+                mode="lines",
+                line=style.line | {"shape": "hv"},
+            )
+            continue
         figure.add_bar(
             x=((part["lower"] + part["upper"]) / 2).tolist(),
             y=(100.0 * part["share"]).tolist(),
@@ -247,6 +278,24 @@ def plot_distribution(frame: pd.DataFrame, *, metric: str = "value") -> go.Figur
         )
     figure.update_layout(barmode="overlay", bargap=0)
     return figure
+
+
+def outline(part: pd.DataFrame) -> tuple[list[float], list[float]]:
+    """Return the corners of one variant's histogram in percent, for a stepped line; bins that are not listed are empty.
+
+    >>> import pandas as pd
+    >>> outline(pd.DataFrame({"lower": [0.0, 2.0], "upper": [1.0, 3.0], "share": [0.25, 0.75]}))
+    ([0.0, 0.0, 1.0, 2.0, 3.0], [0.0, 25.0, 0.0, 75.0, 0.0])
+    """
+    lower, upper, share = (part[name].tolist() for name in ("lower", "upper", "share"))
+    x, y = [lower[0]], [0.0]
+    for left, right, height, following in zip(lower, upper, share, [*lower[1:], None], strict=True):
+        x.append(left)
+        y.append(100.0 * height)
+        if following is None or following - right > 0.01 * (right - left):
+            x.append(right)
+            y.append(0.0)
+    return x, y
 
 
 def plot_power_curve_points(points: Sequence[tuple[int, float]], *, n: int, power: float) -> go.Figure:

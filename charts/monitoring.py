@@ -56,6 +56,8 @@ _DIRECTION_COLORS = {
     "improvement": VERDICT_COLORS["good"],
 }
 _DIRECTION_SYMBOLS = {"degradation": "x", "change": "triangle-up", "improvement": "star"}
+_DIRECTION_WORDS = {"degradation": "worse", "change": "changed", "improvement": "better"}
+_RULE_WORDS = {"3-sigma": "3 sigma", "ewma": "EWMA", "cusum": "CUSUM"}  # others are called by their number
 
 
 def plot_no_data(message: str) -> go.Figure:
@@ -78,9 +80,12 @@ def plot_control_chart(drift: PerformanceDrift) -> go.Figure:
         add_zone(figure, drift.baseline.start_at, drift.baseline.end_at, label)
     _add_limits(figure, earlier, judged, drift)
     color = SERIES_COLORS[0]
-    _add_points(figure, earlier, "before the look-back", NEUTRAL, drift)
-    _add_points(figure, judged, "look-back", color, drift)
+    _add_points(figure, earlier, "before the window", NEUTRAL, drift)
+    _add_points(figure, judged, "in the window", color, drift)
     _add_violations(figure, drift)
+    if len(earlier) + len(judged) == 1:  # Plotly would divide the day around a single point into fractions of a second
+        (at,) = _instants([*earlier.times, *judged.times])
+        figure.update_xaxes(range=[at - timedelta(days=1), at + timedelta(days=1)])
     if drift.change_point is not None:
         figure.add_vline(
             _milliseconds(drift.change_point),
@@ -88,7 +93,6 @@ def plot_control_chart(drift: PerformanceDrift) -> go.Figure:
             line_dash="dot",
             annotation_text="change of level",
             annotation_position="bottom right",
-            annotation_font_color=VERDICT_COLORS["watch"],
         )
     return figure
 
@@ -116,14 +120,14 @@ def plot_trend(drift: PerformanceDrift) -> go.Figure:
         return empty_figure(title, "a trend needs 8 points after the baseline")
     alt = f"{drift.metric} changes by {trend.slope_per_day:+.3g} a day; {trend.direction}."
     figure = base_figure(title, x_title="Time (UTC)", y_title=shorten_label(drift.metric), alt=alt)
-    _add_points(figure, drift.history[-SHOWN_POINTS:], "before the look-back", NEUTRAL, drift)
-    _add_points(figure, drift.points[-SHOWN_POINTS:], "look-back", SERIES_COLORS[0], drift)
+    _add_points(figure, drift.history[-SHOWN_POINTS:], "before the window", NEUTRAL, drift)
+    _add_points(figure, drift.points[-SHOWN_POINTS:], "in the window", SERIES_COLORS[0], drift)
     days = (trend.end_at - trend.start_at).total_seconds() / 86_400
     style = series_style(1)
     figure.add_scatter(
         x=[trend.start_at, trend.end_at],
         y=[trend.intercept_at_end - days * trend.slope_per_day, trend.intercept_at_end],
-        name=f"{trend.slope_per_day:+.3g} a day ({trend.direction})",
+        name=f"{_signed(trend.slope_per_day)} a day ({trend.direction})",
         mode="lines",
         line=style.line,
     )
@@ -142,8 +146,11 @@ def plot_trend(drift: PerformanceDrift) -> go.Figure:
 
 
 def plot_psi_heatmap(history: FeatureHistory) -> go.Figure:
-    """Draw the population stability index of every feature in every window; windows without data stay empty."""
-    title = f"Population stability index of {shorten_label(history.name)} {shorten_label(history.version)}; ✗ is drift"
+    """Draw the population stability index of every feature in every window, from the first one with data on.
+
+    Later windows without data stay empty.
+    """
+    title = "Population stability index by feature; ✗ is drift"
     if not history.features or not history.windows:
         return empty_figure(title, "no batches in this period")
     n_bad = sum(any(row) for row in history.drifted)
@@ -151,13 +158,14 @@ def plot_psi_heatmap(history: FeatureHistory) -> go.Figure:
     height = max(240, 120 + 26 * min(len(history.features), SHOWN_FEATURES))
     figure = base_figure(title, x_title=f"Time (UTC), by {history.bucket}", height=height, alt=alt)
     features = history.features[:SHOWN_FEATURES]
-    text = [["✗" if bad else "" for bad in row] for row in history.drifted[: len(features)]]
+    first = next((i for i, rows in enumerate(history.n_rows) if rows), 0)
+    text = [["✗" if bad else "" for bad in row[first:]] for row in history.drifted[: len(features)]]
     good, watch, bad = VERDICT_COLORS["good"], VERDICT_COLORS["watch"], VERDICT_COLORS["bad"]
     top = 0.5
     figure.add_heatmap(
-        x=list(history.windows),
+        x=list(history.windows[first:]),
         y=[shorten_label(feature) for feature in features],
-        z=[list(row) for row in history.psi[: len(features)]],
+        z=[list(row[first:]) for row in history.psi[: len(features)]],
         zmin=0.0,
         zmax=top,
         colorscale=[
@@ -168,14 +176,15 @@ def plot_psi_heatmap(history: FeatureHistory) -> go.Figure:
             [0.25 / top, with_alpha(bad, 0.6)],
             [1.0, bad],
         ],
-        colorbar={"title": {"text": "PSI"}, "tickvals": [0, 0.1, 0.25, 0.5], "ticktext": ["0", ".1", ".25", ".5+"]},
+        colorbar={"title": {"text": "PSI"}, "tickvals": [0, 0.1, 0.25, 0.5], "ticktext": ["0", "0.1", "0.25", "0.5 +"]},
         text=text,
         texttemplate="%{text}",
         textfont={"color": "#ffffff"},  # only strong cells have words
         hovertemplate="%{y}<br>%{x}<br>PSI %{z:.3f}<extra></extra>",
         hoverongaps=False,
     )
-    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(showgrid=False)
     return figure
 
 
@@ -254,6 +263,11 @@ def _milliseconds(at: datetime) -> float:
     return at.timestamp() * 1000.0
 
 
+def _signed(value: float) -> str:
+    """Return a number with its sign, a true minus, and three digits."""
+    return f"{value:+.3g}".replace("-", "−")
+
+
 def _instants(times: Sequence[int] | Any) -> list[datetime]:
     return [_EPOCH + timedelta(microseconds=int(t)) for t in times]
 
@@ -322,12 +336,12 @@ def _add_violations(figure: go.Figure, drift: PerformanceDrift) -> None:
         marked = {at: rules for at, rules in found.items() if _worst([v.direction for v in rules]) == direction}
         if not marked:
             continue
-        named = [", ".join(v.rule for v in rules) for rules in marked.values()]
+        named = [", ".join(_RULE_WORDS.get(v.rule, v.rule) for v in rules) for rules in marked.values()]
         written = _far_apart(list(marked), drift)
         figure.add_scatter(
             x=list(marked),
             y=[rules[0].value for rules in marked.values()],
-            name=direction,
+            name=_DIRECTION_WORDS[direction],
             mode="markers+text",
             marker={"symbol": _DIRECTION_SYMBOLS[direction], "size": 12, "color": color, "line": {"width": 1.5}},
             # Rules are written where they begin: words at each point of a long excursion would overlap.
@@ -367,6 +381,6 @@ def _standardised(drift: PerformanceDrift, label: str, values: Any, limit: float
     x, y = _with_gaps(drift.points.times, values, drift)
     figure.add_scatter(x=x, y=y, name=label, mode="lines+markers", line=style.line, marker=style.marker)
     for sign in (1.0, -1.0):
-        add_level(figure, sign * limit, f"limit {sign * limit:+.2f}", color=VERDICT_COLORS["bad"])
+        add_level(figure, sign * limit, f"limit {_signed(sign * limit)}", color=VERDICT_COLORS["bad"])
     add_level(figure, 0.0, None, dash="solid")
     return figure

@@ -263,14 +263,14 @@ def add_level(
 ) -> None:
     """Draw a labelled straight line at `value` (a limit, a threshold, zero) across the whole figure.
 
-    Plotly's own default is black, which cannot be seen on a dark page; here the colour is always set.
+    Plotly's own default is black, which cannot be seen on a dark page; here the colour is always set. Words have the
+    template's colour: those of lines are too weak for small text.
     """
     annotation: dict[str, Any] = {}
     if label is not None:
         annotation = {
             "annotation_text": label,
             "annotation_font_size": 12,
-            "annotation_font_color": color,
             "annotation_position": "top right" if axis == "y" else "top",
         }
     if row is not None:
@@ -285,7 +285,7 @@ def add_zone(
     """Shade everything between `low` and `high` of one axis (a baseline period, a region that is acceptable)."""
     annotation: dict[str, Any] = {}
     if label is not None:
-        annotation = {"annotation_text": label, "annotation_font_size": 12, "annotation_font_color": color}
+        annotation = {"annotation_text": label, "annotation_font_size": 12}
         annotation["annotation_position"] = "top left"
     common: dict[str, Any] = {"fillcolor": with_alpha(color, 0.12), "line_width": 0, "layer": "below", **annotation}
     if axis == "x":

@@ -56,6 +56,8 @@ Writes      Only through `ui.act(app, where, function, done)`: it refuses viewer
             Pass `actor=app.actor` to every method that takes it.
 First row   What people came for is sent first: read the choices from the session (`ui.in_url` puts them there), draw
             the table into its place, then the filters and numbers above it (`tracking_tab.render`).
+Parts       Each part below the choices stands in `ui.part("where")`: one that fails, by an expected error or by a bug,
+            hides no other.
 Ids         Act on the ids captured when the dialog opened, never on row positions. If another person was faster, the
             module's error says so.
 Fresh       The header redraws the page when the store changes (not while a dialog is open). Nothing is cached,

@@ -6,6 +6,7 @@ What a section draws is in `dashboard.ab_testing_sections` and `dashboard.ab_tes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -17,13 +18,13 @@ from dashboard import formats
 from dashboard.ab_testing_subjects import draw_subjects
 from dashboard.ab_testing_tab import (
     DECISION_LOOK,
-    DECISION_TEXT,
     STATUS_TEXT,
     TAB,
     TestView,
     build_test_view,
     remembered,
 )
+from db import NotFoundError
 
 if TYPE_CHECKING:
     from ab_testing import Experiment
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["SECTIONS", "render_test"]
 
 SECTIONS = ("Results", "Segments", "Over time", "Distribution", "Subjects", "Design")
-NEEDS_NO_RESULT = {"Design", "Subjects"}
 
 
 # -- one test ----------------------------------------------------------------------------------------
@@ -39,38 +39,64 @@ NEEDS_NO_RESULT = {"Design", "Subjects"}
 
 def render_test(app: ui.App, exp_id: str) -> None:
     """Draw a test: exposure first, then the verdict, then results and figures unless the exposure forbids them."""
+    try:
+        test = app.testing.get_experiment(exp_id)
+    except (NotFoundError, ValueError):
+        ui.note("The selected test does not exist.")
+        return
     section = (ui.selected(f"{TAB}.section") or [SECTIONS[0]])[-1]
-    attributes = app.testing.list_attributes(exp_id) if section == "Segments" else {}
-    segment = sections.chosen_segment(attributes)
-    view = remembered(("test", exp_id, segment), lambda: build_test_view(app.testing, exp_id, segment=segment))
-    test, analysis = view.experiment, view.analysis
+    attributes: dict[str, str] = {}
+    view: TestView | None = None
     with st.container(border=True):
-        status = STATUS_TEXT.get(test.status, test.status)
-        st.markdown(f"#### {formats.markdown(test.name)}&ensp;:gray[{status}]")
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"#### {formats.markdown(test.name)}&ensp;:gray[{STATUS_TEXT.get(test.status, test.status)}]")
+        with ui.part("Links"), st.container(horizontal=True, vertical_alignment="center", gap="small"):
             _draw_links(app, test)
-        _draw_exposure(view)
-        _draw_verdict(view)
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            _draw_actions(app, view)
+        with ui.part("Analysis"):
+            attributes = app.testing.list_attributes(exp_id) if section == "Segments" else {}
+            view = _read(app, exp_id, sections.chosen_segment(attributes))
+        if view is not None:
+            with ui.part("Exposure"):
+                _draw_exposure(view)
+            with ui.part("Verdict"):
+                _draw_verdict(view)
+        with ui.part("Actions"), st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            _draw_actions(app, test, view)
         chosen = st.segmented_control(
             "Show", SECTIONS, required=True, label_visibility="collapsed",
             **ui.in_url(f"{TAB}.section", default=SECTIONS[0], options=SECTIONS),
         )  # fmt: skip
-        if view.is_blocked and chosen not in NEEDS_NO_RESULT:
-            ui.note("Results are withheld: an effect measured on a broken split or on mixed subjects means nothing.")
-        elif chosen == "Results":
-            sections.draw_results(app, view)
-        elif chosen == "Segments":
-            sections.draw_segments(app, view, attributes)
-        elif chosen == "Over time":
-            sections.draw_over_time(app, test, analysis)
-        elif chosen == "Distribution":
-            sections.draw_distribution(app, test)
-        elif chosen == "Subjects":
-            draw_subjects(app, test)
-        else:
-            sections.draw_design(app, test)
+        with ui.part(chosen or SECTIONS[0]):
+            _draw_section(app, test, view, chosen or SECTIONS[0], attributes)
+
+
+def _read(app: ui.App, exp_id: str, segment: str | None) -> TestView:
+    """Read a test, which is a look at it while it runs."""
+    # A look of ours locks an SQLite file until it is stored, so that nothing else was written before this token.
+    token_after = app.database.change_token if app.database.path is not None else None
+    return remembered(
+        ("test", exp_id, segment), lambda: build_test_view(app.testing, exp_id, segment=segment), token_after
+    )
+
+
+def _draw_section(
+    app: ui.App, test: Experiment, view: TestView | None, section: str, attributes: Mapping[str, str]
+) -> None:
+    if section == "Subjects":
+        draw_subjects(app, test)
+    elif section == "Design":
+        sections.draw_design(app, test)
+    elif view is None:
+        ui.note("Without the analysis there is nothing to show here.")
+    elif view.is_blocked:
+        ui.note("Results are withheld: an effect measured on a broken split or on mixed subjects means nothing.")
+    elif section == "Results":
+        sections.draw_results(app, view)
+    elif section == "Segments":
+        sections.draw_segments(app, view, attributes)
+    elif section == "Over time":
+        sections.draw_over_time(app, test, view.analysis)
+    else:
+        sections.draw_distribution(app, test)
 
 
 def _draw_links(app: ui.App, test: Experiment) -> None:
@@ -103,10 +129,11 @@ def _draw_exposure(view: TestView) -> None:
     st.dataframe(
         view.exposure, hide_index=True, placeholder=formats.DASH, key=f"{TAB}.exposure", alt="Exposure by variant",
         column_config={
+            "Variant": st.column_config.TextColumn(width=250),
             **{
-                name: st.column_config.NumberColumn(format="%.1f %%")
+                name: st.column_config.NumberColumn(format="%.1f %%", help="Share of the assigned subjects")
                 for name in view.exposure.columns
-                if "share" in name
+                if name.startswith(("Planned", "Observed"))
             },
             "Assigned": st.column_config.NumberColumn(format="localized", help="Subjects"),
             "With data": st.column_config.NumberColumn(format="localized", help="Subjects with a value of the metric"),
@@ -118,25 +145,25 @@ def _draw_exposure(view: TestView) -> None:
 def _draw_verdict(view: TestView) -> None:
     code = view.experiment.decision or view.analysis.decision
     icon, color = DECISION_LOOK.get(code, DECISION_LOOK["inconclusive"])
-    words = DECISION_TEXT.get(code, code).split(" ", 1)[-1].capitalize()
     label = "Decision" if view.experiment.decision else "Verdict"
     st.markdown(f"**{label}**")
-    st.markdown(f"##### :{color}[{icon} {words}]")
+    st.markdown(f"##### :{color}[{icon} {formats.markdown(view.verdict)}]")
     if not view.is_blocked or view.experiment.decision:
-        st.markdown(formats.markdown(view.verdict))
+        st.markdown(formats.markdown(view.reason))
     if not view.is_blocked:
         ui.note(view.progress)
-        for warning in view.analysis.warnings:
-            st.caption(f":material/warning: {formats.markdown(warning[:1].upper() + warning[1:])}.")
+        if view.analysis.warnings:
+            lines = (formats.markdown(f"{words[:1].upper()}{words[1:]}.") for words in view.analysis.warnings)
+            st.caption("  \n".join(f":material/info: {line}" for line in lines))
 
 
-def _draw_actions(app: ui.App, view: TestView) -> None:
-    test = view.experiment
+def _draw_actions(app: ui.App, test: Experiment, view: TestView | None) -> None:
     of = {"exp_id": test.exp_id}
     running, ended = test.status == "running", test.status in {"concluded", "archived"}
     busy = not app.can_edit
-    _open("Record an event", "event", of, ":material/add:", disabled=busy or not running)
-    _open("Upload events", "upload", of, ":material/upload:", disabled=busy or not running)
+    if not ended:
+        _open("Record an event", "event", of, ":material/add:", disabled=busy or not running)
+        _open("Upload events", "upload", of, ":material/upload:", disabled=busy or not running)
     if running:
         st.button("Pause", key=f"{TAB}.pause", icon=":material/pause:", disabled=busy,
                   on_click=_move, args=(app, test.exp_id, "pause", test.name))  # fmt: skip
@@ -153,8 +180,9 @@ def _draw_actions(app: ui.App, view: TestView) -> None:
         _open("Archive", "archive", of, ":material/archive:", disabled=busy)
     if ended:
         _open("Delete", "delete", of, ":material/delete:", disabled=busy)
-    with st.popover("Export", icon=":material/download:", key=f"{TAB}.export"):
-        _downloads(app, view)
+    if view is not None:
+        with st.popover("Export", icon=":material/download:", key=f"{TAB}.export"):
+            _downloads(app, view)
 
 
 def _open(label: str, name: str, payload: dict[str, Any], icon: str, *, disabled: bool) -> None:
@@ -187,4 +215,4 @@ def _downloads(app: ui.App, view: TestView) -> None:
     )  # fmt: skip
     if not view.is_blocked:
         ui.csv_download(analysis.to_frame, f"ab-test-{stem or 'results'}.csv", key=f"{TAB}.results_csv",
-                        label="Results (CSV)")  # fmt: skip
+                        label="Results (CSV)", width="stretch")  # fmt: skip

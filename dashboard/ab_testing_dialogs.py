@@ -43,25 +43,12 @@ def events_from_table(frame: pd.DataFrame) -> pd.DataFrame:
             raise ValueError(f"the column {column!r} is missing; the file has {named}")
     kept = frame[[name for name in frame.columns if not frame[name].isna().all()]].copy()
     for column in EVENT_NUMBERS:
-        if column in kept.columns and kept[column].dtype.kind not in "fiub":
-            kept[column] = _numbers(kept[column].tolist(), column)
+        if column in kept.columns:
+            kept[column] = uploads.numbers(kept[column], column)
     missing = frame["user_id"].isna()
     if missing.any():
         raise ValueError(f"row {int(missing.to_numpy().argmax()) + 1} has no user_id")
     return kept
-
-
-def _numbers(cells: list[Any], column: str) -> list[float | None]:
-    found: list[float | None] = []
-    for row, cell in enumerate(cells, 1):
-        if cell is None or cell != cell:
-            found.append(None)
-            continue
-        try:
-            found.append(float(cell))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"row {row}: {column} must be a number, got {formats.shorten(str(cell), 40)!r}") from error
-    return found
 
 
 # -- dialogs -----------------------------------------------------------------------------------------
@@ -80,8 +67,23 @@ def dialogs(app: ui.App) -> None:
 
 def _about(app: ui.App, exp_id: str) -> Experiment:
     test = app.testing.get_experiment(exp_id)
-    st.caption(f"Of **{formats.markdown(test.name)}**")
+    st.caption(f"For the test **{formats.markdown(test.name)}**")
     return test
+
+
+def _value_boxes(kind: str) -> tuple[float | None, float | None]:
+    """Draw the boxes for one value of this kind of metric; return it, and the denominator of a ratio."""
+    if kind == "binary":
+        chosen = st.segmented_control("Value", [0, 1], default=1, required=True, key=f"{TAB}.event.binary",
+                                      format_func=lambda v: ("0: no", "1: yes")[v])  # fmt: skip
+        return float(chosen), None
+    if kind != "ratio":
+        return st.number_input("Value", value=None, format="%g", key=f"{TAB}.event.value"), None
+    left, right = st.columns(2)
+    with left:
+        value = st.number_input("Numerator", value=None, format="%g", key=f"{TAB}.event.value")
+    with right:
+        return value, st.number_input("Denominator", value=None, format="%g", key=f"{TAB}.event.below")
 
 
 @st.dialog("Record an event", on_dismiss=ui.close_dialog)
@@ -92,23 +94,7 @@ def _event_dialog(app: ui.App, exp_id: str) -> None:
         subject = st.text_input("User id", key=f"{TAB}.event.user", help="The subject: a user, request or document")
         metric = st.selectbox("Metric", names, key=f"{TAB}.event.metric") if len(names) > 1 else names[0]
         kind = str(test.config.metrics[names.index(metric)].metric_type)
-        left, right = st.columns(2)
-        with left:
-            value: float | None
-            if kind == "binary":
-                value = float(
-                    st.segmented_control("Value", [0, 1], default=1, required=True, key=f"{TAB}.event.binary")
-                )
-            else:
-                value = st.number_input(
-                    "Numerator" if kind == "ratio" else "Value", value=None, format="%g", key=f"{TAB}.event.value"
-                )
-        with right:
-            below = (
-                st.number_input("Denominator", value=None, format="%g", key=f"{TAB}.event.below")
-                if kind == "ratio"
-                else None
-            )
+        value, below = _value_boxes(kind)
         variants = ["As the test assigns", *test.config.variants]
         variant = st.selectbox(
             "Variant", variants, key=f"{TAB}.event.variant", help="Choose one only if it was assigned elsewhere"
@@ -162,7 +148,8 @@ def _upload_dialog(app: ui.App, exp_id: str) -> None:
             st.markdown("Column `user_id`, and a column for each attribute: numbers are covariates, text is segments.")
         upload = st.file_uploader("File", type=uploads.FILE_TYPES, key=f"{TAB}.upload.file")
         # A press while the file is still on its way would be answered before it is there, and then forgotten.
-        if st.button("Upload", type="primary", disabled=upload is None, key=f"{TAB}.upload.confirm"):
+        label = f"Add {(what or 'Events').lower()}"  # not "Upload", which the box for the file says
+        if st.button(label, type="primary", disabled=upload is None, key=f"{TAB}.upload.confirm"):
 
             def record() -> tuple[int, int]:
                 if upload is None:

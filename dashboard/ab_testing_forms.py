@@ -10,7 +10,7 @@ import streamlit as st
 import chain
 from dashboard import components as ui
 from dashboard import formats
-from dashboard.ab_testing_tab import SPENDING_TEXT, TAB, points_text
+from dashboard.ab_testing_tab import CORRECTION_TEXT, SPENDING_TEXT, TAB, points_text
 
 if TYPE_CHECKING:
     from ab_testing import SampleSizePlan
@@ -41,15 +41,6 @@ AGGREGATION_TEXT = {
     "max": "the largest",
     "last": "the last",
     "first": "the first",
-}
-CORRECTIONS = ("holm", "bonferroni", "hochberg", "bh", "by", "none")
-CORRECTION_TEXT = {
-    "holm": "Holm",
-    "bonferroni": "Bonferroni",
-    "hochberg": "Hochberg",
-    "bh": "Benjamini-Hochberg (false discovery rate)",
-    "by": "Benjamini-Yekutieli (false discovery rate)",
-    "none": "None",
 }
 FUTILITY_RULES = {
     "conditional_power": "Chance of success under the planned effect",
@@ -174,7 +165,7 @@ def _more(key: Any, kind: str, rule: str | None) -> dict[str, Any]:
                 placeholder="errors = binary, lower, 0.01", **key("guardrails"),
             )  # fmt: skip
             correction = st.selectbox(
-                "Correction for several comparisons", CORRECTIONS, format_func=lambda c: CORRECTION_TEXT.get(c, c),
+                "Correction for several comparisons", list(CORRECTION_TEXT), format_func=lambda c: CORRECTION_TEXT[c],
                 help="Among treatments and among secondary metrics; guardrails stand outside", **key("correction"),
             )  # fmt: skip
             hypothesis = st.text_area("Hypothesis", height=68, **key("hypothesis"))

@@ -11,10 +11,12 @@ import streamlit as st
 from dashboard import components as ui
 from dashboard import formats
 from dashboard.ab_testing_tab import (
+    CORRECTION_TEXT,
     OUTCOME_TEXT,
     SPENDING_TEXT,
     TAB,
     TestView,
+    p_equals,
     p_text,
     points_text,
     remembered,
@@ -44,13 +46,17 @@ __all__ = [
 SCALES = ("Lift", "Difference")
 OPEN_NOTE = "not shown to be safe: "  # begins the note of a guardrail that is open
 MAX_SEGMENTS = 30  # of one attribute; the largest
+NAME_WIDTH = 170  # pixels of a column of names; the numbers beside them matter more
 
 
 def draw_results(app: ui.App, view: TestView) -> None:
     """Draw the table of comparisons, what the guardrails say, and the forest plot."""
     _draw_comparisons(view.results, key=f"{TAB}.results", alt="Results by metric and treatment")
-    for icon, color, sentence in guardrail_sentences(view.analysis):
-        st.markdown(f":{color}[:material/{icon}:] {formats.markdown(sentence)}")
+    guardrails = guardrail_sentences(view.analysis)
+    if guardrails:
+        st.markdown(
+            "  \n".join(f":{color}[:material/{icon}:] {formats.markdown(words)}" for icon, color, words in guardrails)
+        )
     if all(item.effect is None for item in view.analysis.comparisons):
         ui.note("No effect can be computed yet: its figure appears here.")
         return
@@ -74,7 +80,9 @@ def guardrail_sentences(analysis: ExperimentAnalysis) -> list[tuple[str, str, st
     for item in analysis.comparisons:
         if item.guardrail_status in looks:
             icon, color = looks[item.guardrail_status]
-            margin = f" (test of the margin, p = {p_text(item.p_non_inferiority)})" if item.p_non_inferiority else ""
+            margin = (
+                "" if item.p_non_inferiority is None else f" (test of the margin, {p_equals(item.p_non_inferiority)})"
+            )
             why = next((note for note in item.notes if note.startswith(OPEN_NOTE)), "").removeprefix(OPEN_NOTE)
             why = f": {why}" if why else ""
             sentence = f"Guardrail {item.metric}: {item.variant} {words[item.guardrail_status]}{margin}{why}."
@@ -84,6 +92,7 @@ def guardrail_sentences(analysis: ExperimentAnalysis) -> list[tuple[str, str, st
 
 def _draw_comparisons(results: pd.DataFrame, *, key: str, alt: str) -> None:
     left = {"Metric", "Segment", "Role", "Variant", "Test", "Notes"}
+    names = {"Metric", "Segment", "Variant"} & set(results.columns)  # what people named may be long
     one_look = "Right for one planned look; the verdict uses an interval that stays right over all looks"
     config: dict[str, Any] = {
         name: st.column_config.TextColumn(alignment="right", help=one_look if "interval" in name else None)
@@ -91,7 +100,7 @@ def _draw_comparisons(results: pd.DataFrame, *, key: str, alt: str) -> None:
         if name not in left
     }
     config |= {
-        "Metric": st.column_config.TextColumn(width="small"),
+        **{name: st.column_config.TextColumn(width=NAME_WIDTH) for name in names},
         "n": st.column_config.TextColumn(help="Subjects of baseline / treatment", alignment="right"),
         "Chance to be better": st.column_config.TextColumn(
             help="Bayesian, with flat priors; beside the verdict", alignment="right"
@@ -318,7 +327,7 @@ def design_facts(test: Experiment) -> list[tuple[str, str]]:
         number = points_text if config.unit == "%" else formats.number
         facts.append(("Smallest effect that matters", number(config.minimum_detectable_effect)))
     if len(config.variants) > 2:
-        facts.append(("Correction for several treatments", config.correction.replace("_", " ")))
+        facts.append(("Correction for several treatments", CORRECTION_TEXT.get(config.correction, config.correction)))
     if config.winsorize_quantile is not None:
         facts.append(("Values are capped at", f"the {formats.percent(config.winsorize_quantile)} quantile"))
     if config.coverage < 1:

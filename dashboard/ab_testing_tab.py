@@ -17,12 +17,11 @@ import streamlit as st
 
 from dashboard import components as ui
 from dashboard import formats
-from db import NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ab_testing import ABTestingFramework, Experiment, ExperimentAnalysis, Exposure, VariantComparison
+    from ab_testing import ABTestingFramework, Experiment, ExperimentAnalysis, Exposure, Look, VariantComparison
 
 __all__ = [
     "ABTestingView",
@@ -39,7 +38,7 @@ __all__ = [
 T = TypeVar("T")
 TAB = "ab_testing"
 STATUSES = ("Running", "Paused", "Concluded", "Archived")
-MAX_LOOKED_UP = 60  # running tests of a page whose last look is read
+PAGE_TESTS = 50  # rows of the list that are read at once, each with its last look
 REMEMBERED_SECONDS = 60.0  # how long what was read of a test may be shown again while nothing was written
 MAX_CHECKED = 10  # running tests without a look whose exposure is checked
 
@@ -48,6 +47,14 @@ SPENDING_TEXT = {
     "pocock": "Pocock",
     "hwang_shih_decani": "Hwang-Shih-DeCani",
     "power": "power family",
+}
+CORRECTION_TEXT = {
+    "holm": "Holm",
+    "bonferroni": "Bonferroni",
+    "hochberg": "Hochberg",
+    "bh": "Benjamini-Hochberg (false discovery rate)",
+    "by": "Benjamini-Yekutieli (false discovery rate)",
+    "none": "None",
 }
 STATUS_TEXT = {
     "running": "▶ running",
@@ -75,12 +82,12 @@ DECISION_LOOK = {  # icon and colour of the verdict
     "too_small": (":material/density_small:", "orange"),
     "inconclusive": (":material/help:", "gray"),
 }
-OUTCOME_TEXT = {
-    "continue": "▶ keep running",
+OUTCOME_TEXT = {  # of a look; of several treatments the first of these is the one that the list names
     "stop_success": "✓ stopped for success",
-    "stop_harm": "■ stopped for harm",
-    "stop_futile": "■ futile",
+    "continue": "▶ keep running",
     "stop_final": "■ planned size reached",
+    "stop_futile": "■ futile",
+    "stop_harm": "■ stopped for harm",
 }
 
 EMPTY = (
@@ -90,7 +97,8 @@ EMPTY = (
 SNIPPET = """
 from ab_testing import ABTestingFramework, ExperimentConfig
 testing = ABTestingFramework()
-exp_id = testing.create_experiment(ExperimentConfig(name="v2 against v1", metric_name="accuracy"))
+design = ExperimentConfig(name="v2 against v1", metric_name="accuracy")
+exp_id = testing.create_experiment(design)
 testing.record_event(exp_id, "user-7", 0.93)
 """
 
@@ -105,20 +113,17 @@ class Choices:
     Attributes
     ----------
     text : str
-        Part of a name, metric, model or owner.
+        Part of a name, metric, model, owner or namespace.
     status : str or None
         One of `STATUSES`; None is all but the archived.
     offset, limit : int
         Which rows.
-    selected : str or None
-        Id of a test.
     """
 
     text: str = ""
     status: str | None = None
     offset: int = 0
-    limit: int = 100
-    selected: str | None = None
+    limit: int = PAGE_TESTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +139,6 @@ class ABTestingView:
         A row a test.
     ids : tuple of str
         The test of each row.
-    experiment : Experiment or None
-        The selected one.
-    missing : bool
-        Whether what is selected does not exist.
     """
 
     kpis: tuple[tuple[str, str, str], ...]
@@ -145,8 +146,6 @@ class ABTestingView:
     n_found: int
     frame: pd.DataFrame
     ids: tuple[str, ...]
-    experiment: Experiment | None
-    missing: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +162,8 @@ class TestView:
         What the test of the split says, in one sentence.
     is_blocked : bool
         Whether results must not be shown.
-    verdict : str
-        The recommendation, or what was decided.
+    verdict, reason : str
+        The recommendation or what was decided, in a few words; the sentence that says why.
     progress : str
         Where the test stands: look, information, days left.
     results : DataFrame
@@ -177,6 +176,7 @@ class TestView:
     split: str
     is_blocked: bool
     verdict: str
+    reason: str
     progress: str
     results: pd.DataFrame
 
@@ -196,26 +196,19 @@ def build_view(
         found = []
     start = choices.offset if choices.offset < len(found) else 0
     page = found[start : start + choices.limit]
-    experiment, missing = None, False
-    if choices.selected is not None:
-        try:
-            experiment = testing.get_experiment(choices.selected)
-        except (NotFoundError, ValueError):
-            missing = True
     return ABTestingView(
         kpis=_kpis(listed),
         n_all=len(archived) if choices.status == "Archived" else len(listed),
         n_found=len(found),
         frame=list_frame(testing, page, now, check),
         ids=tuple(test.exp_id for test in page),
-        experiment=experiment,
-        missing=missing,
     )
 
 
 def _matches(test: Experiment, choices: Choices) -> bool:
     config = test.config
-    words = " ".join([test.name, config.metric_name, config.baseline_model, config.treatment_model, config.owner])
+    models = [config.baseline_model, config.treatment_model, *(config.treatments or ())]
+    words = " ".join([test.name, config.metric_name, *models, config.owner, config.namespace or ""])
     return choices.text.casefold() in words.casefold() and choices.status in {None, test.status.capitalize()}
 
 
@@ -247,7 +240,7 @@ def list_frame(
     check = check or testing.check_exposure
 
     rows = []
-    looked_up = checked = 0
+    checked = 0
     for test in tests:
         row: dict[str, Any] = {
             "Test": test.name,
@@ -262,25 +255,19 @@ def list_frame(
             "Verdict": "",
             "Seen (UTC)": None,
         }
+        looks = testing.looks(test.exp_id) if test.evidence is None else []
         if test.evidence is not None:
             row |= _row_of_evidence(test)
-        elif looked_up < MAX_LOOKED_UP:
-            looked_up += 1
-            looks = testing.looks(test.exp_id)
-            if looks:
-                row |= {
-                    "Subjects": looks[-1].n_baseline + looks[-1].n_treatment,
-                    "Effect": _effect_text(test, looks[-1].effect),
-                    "Lift": _lift_of_look(test, looks[-1]),
-                    "Verdict": OUTCOME_TEXT.get(looks[-1].outcome, looks[-1].outcome),
-                    "Seen (UTC)": looks[-1].at,
-                }
-            elif checked < MAX_CHECKED:
+        elif looks:
+            row |= _row_of_looks(test, looks)
+        else:
+            row["Verdict"] = "not looked at yet"
+            if checked < MAX_CHECKED:
                 checked += 1
                 exposure = check(test.exp_id)
                 row["Subjects"] = sum(exposure.n_assigned.values())
                 # Nobody has looked yet, so that no result is shown here; a broken split is not a result.
-                row["Verdict"] = DECISION_TEXT["invalid"] if exposure.problems else "not looked at yet"
+                row["Verdict"] = DECISION_TEXT["invalid"] if exposure.problems else row["Verdict"]
         rows.append(row)
     columns = [
         "Test", "Status", "Verdict", "Subjects", "Days", "Effect", "Lift", "Metric", "Baseline", "Treatment",
@@ -306,12 +293,27 @@ def _row_of_evidence(test: Experiment) -> dict[str, Any]:
     }
 
 
+def _row_of_looks(test: Experiment, looks: Sequence[Look]) -> dict[str, Any]:
+    """Return what the last look saw; of several treatments it names the one that stands best."""
+    last = [look for look in looks if look.number == looks[-1].number]
+    sign = 1 if test.config.direction == "higher" else -1
+    best = min(last, key=lambda look: (list(OUTCOME_TEXT).index(look.outcome), -sign * look.z))
+    name = "" if len(last) == 1 else f": {best.variant}"
+    return {
+        "Subjects": best.n_baseline + sum(look.n_treatment for look in last),
+        "Effect": _effect_text(test, best.effect),
+        "Lift": _lift_of_look(test, best),
+        "Verdict": f"{OUTCOME_TEXT[best.outcome]}{name}",
+        "Seen (UTC)": best.at,
+    }
+
+
 def _effect_text(test: Experiment, effect: float | None) -> str:
     number = points_text if test.config.unit == "%" else formats.number
     return "" if effect is None else _with_sign(effect, number)
 
 
-def _lift_of_look(test: Experiment, look: Any) -> float | None:
+def _lift_of_look(test: Experiment, look: Look) -> float | None:
     """Return the lift of a look in percent of the planned baseline value, which is all a look knows of the baseline."""
     base = test.config.baseline_value
     return None if not base else 100 * look.effect / abs(base)
@@ -335,13 +337,15 @@ def build_test_view(
     analysis = testing.analyze_experiment(exp_id, record_look=record_look, segment=segment)
     experiment = testing.get_experiment(exp_id)
     blocked = analysis.status == "invalid"
+    verdict, reason = verdict_words(experiment, analysis)
     return TestView(
         experiment=experiment,
         analysis=analysis,
         exposure=exposure_frame(experiment, analysis),
         split=split_sentence(analysis),
         is_blocked=blocked,
-        verdict=verdict_sentence(experiment, analysis),
+        verdict=verdict,
+        reason=reason,
         progress=progress_sentence(analysis),
         results=results_frame([] if blocked else analysis.comparisons, analysis),
     )
@@ -354,26 +358,31 @@ def exposure_frame(experiment: Experiment, analysis: ExperimentAnalysis) -> pd.D
     total = sum(analysis.n_assigned.values())
     shares = experiment.phases[-1]["shares"] if experiment.phases else {}
     # After a change of the split the counts are of all phases, the plan is of the present one.
-    planned = "Planned share" if len(experiment.phases) < 2 else f"Planned share, phase {experiment.phase}"
-    observed = "Observed share" if len(experiment.phases) < 2 else "Observed share, all phases"
+    planned, observed = ("Planned", "Observed")
+    if len(experiment.phases) > 1:
+        planned, observed = f"Planned, phase {experiment.phase}", "Observed, all phases"
     rows = [
         {
-            "Variant": variant,
-            "Model": experiment.config.baseline_model
-            if position == 0
-            else (experiment.config.treatment_model if experiment.config.treatments is None else variant),
+            "Variant": variant if model == variant else f"{variant}: {model}",
             planned: 100 * float(shares.get(variant, 0.0)),
             observed: 100 * assigned / total if total else None,
             "Assigned": assigned,
             "With data": analysis.n_subjects.get(variant, 0),
             "Without data": 100 * (1 - analysis.n_subjects.get(variant, 0) / assigned) if assigned else None,
         }
-        for position, (variant, assigned) in enumerate(analysis.n_assigned.items())
+        for (variant, assigned), model in zip(analysis.n_assigned.items(), _models(experiment), strict=True)
     ]
     frame = pd.DataFrame(rows)
     for column in (planned, observed, "Without data"):
         frame[column] = frame[column].astype("float64")
     return frame
+
+
+def _models(experiment: Experiment) -> list[str]:
+    """Return the model behind each variant; several treatments are named after theirs."""
+    config = experiment.config
+    rivals = [config.treatment_model] if config.treatments is None else config.variants[1:]
+    return [config.baseline_model, *rivals]
 
 
 def split_sentence(analysis: ExperimentAnalysis) -> str:
@@ -385,32 +394,44 @@ def split_sentence(analysis: ExperimentAnalysis) -> str:
     if analysis.srm_p_value is None:
         return "The split cannot be tested: only one variant has a share."
     return (
-        f"The split is as planned (sample ratio test, p = {formats.number(analysis.srm_p_value)}; below 0.001 it would "
+        f"The split is as planned (sample ratio test, {p_equals(analysis.srm_p_value)}; below 0.001 it would "
         f"block the verdict), and nobody is in two variants."
     )
 
 
-def verdict_sentence(experiment: Experiment, analysis: ExperimentAnalysis) -> str:
-    """Return the recommendation while a test runs, and the decision with its reason afterwards."""
+def verdict_words(experiment: Experiment, analysis: ExperimentAnalysis) -> tuple[str, str]:
+    """Return the verdict in a few words, and the sentence that says why; of a decision also who made it, and when."""
     if experiment.decision is None:
-        return analysis.recommendation
-    decided = DECISION_TEXT.get(experiment.decision, experiment.decision).split(" ", 1)[-1]
+        words = _decision_words(analysis.decision)
+        head, _, rest = analysis.recommendation.partition(": ")
+        # "Ship treatment: ...": said once, as the heading.
+        return (head, rest) if rest and head.startswith(words) else (words, analysis.recommendation)
     who = f" by {experiment.decided_by}" if experiment.decided_by else ""
     when = f" on {experiment.ended_at:%Y-%m-%d}" if experiment.ended_at else ""
     reason = (experiment.decision_reason or "").strip()
-    return f"Decided{when}{who}: {decided}. {reason}".strip()
+    return _decision_words(experiment.decision), f"Decided{when}{who}. {reason}".strip()
+
+
+def _decision_words(code: str) -> str:
+    """Return what a decision is called where no mark stands before it."""
+    return DECISION_TEXT.get(code, code).split(" ", 1)[-1].capitalize()
 
 
 def progress_sentence(analysis: ExperimentAnalysis) -> str:
     """Return where a test stands, in words."""
     smallest = min(analysis.n_subjects.values(), default=0)
-    parts = [f"{smallest:,} of {analysis.n_needed:,} subjects in the smallest variant"]
+    size = f"{smallest:,} of {analysis.n_needed:,} subjects in the smallest variant"
+    is_said = size in analysis.recommendation  # with the days that are left
+    if smallest >= analysis.n_needed:
+        size = f"{smallest:,} subjects in the smallest variant, {analysis.n_needed:,} were needed"
+    parts = [] if is_said else [size]
     fraction = analysis.stopping.information_fraction
     if fraction is not None:
         reached = "the planned size is reached"
         parts.append(reached if fraction >= 1 else f"{formats.percent(fraction)} of the planned information")
-    if analysis.days_left is not None and analysis.experiment_status == "running" and analysis.days_left > 0:
-        parts.append(f"about {formats.plural(max(1, round(analysis.days_left)), 'day')} left at the present rate")
+    days = analysis.days_left or 0.0
+    if not is_said and analysis.experiment_status == "running" and days > 0:
+        parts.append(f"about {formats.plural(max(1, round(days)), 'day')} left at the present rate")
     looks = len({look.number for look in analysis.looks})
     parts.append(f"{formats.plural(looks, 'look')} so far" if looks else "no look yet")
     rules = {
@@ -419,7 +440,8 @@ def progress_sentence(analysis: ExperimentAnalysis) -> str:
         "fixed_horizon": "fixed horizon: the verdict comes at the planned size",
     }
     parts.append(rules.get(analysis.stopping.rule, analysis.stopping.rule))
-    return " · ".join(parts)
+    words = " · ".join(parts)
+    return words[:1].upper() + words[1:]
 
 
 def results_frame(comparisons: Sequence[VariantComparison], analysis: ExperimentAnalysis) -> pd.DataFrame:
@@ -457,7 +479,7 @@ def results_frame(comparisons: Sequence[VariantComparison], analysis: Experiment
     frame = pd.DataFrame(rows, columns=columns)
     if (frame["p"] == frame["p adjusted"]).all():
         frame = frame.drop(columns="p adjusted")
-    return frame
+    return frame if len(analysis.n_assigned) > 2 else frame.drop(columns="Variant")
 
 
 def _role_text(item: VariantComparison) -> str:
@@ -500,14 +522,25 @@ def p_text(value: float | None) -> str:
     return "< 0.0001" if value < 0.0001 else formats.number(value)
 
 
+def p_equals(value: float | None) -> str:
+    """Return a p-value within a sentence: `p = 0.031`, `p < 0.0001`.
+
+    >>> p_equals(0.03), p_equals(1e-9)
+    ('p = 0.0300', 'p < 0.0001')
+    """
+    text = p_text(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 # -- drawing -----------------------------------------------------------------------------------------
 
 
-def remembered(what: tuple[Any, ...], read: Callable[[], T]) -> T:
+def remembered(what: tuple[Any, ...], read: Callable[[], T], token_after: Callable[[], str] | None = None) -> T:
     """Return what `read` returned for the same ids while the store has not changed; a minute at most.
 
     Going from section to section of a test with a million subjects then reads it once, not each time. The key is of
-    ids and the change token of the store that the header took before anything was read.
+    ids and the change token of the store that the header took before anything was read. Where `read` itself writes (a
+    look), `token_after` gives the token that stands then: its own write does not make it read everything again.
     """
     token, now = st.session_state.get("ui.token"), time.monotonic()
     kept = st.session_state.get(f"{TAB}.remembered")
@@ -517,11 +550,20 @@ def remembered(what: tuple[Any, ...], read: Callable[[], T]) -> T:
     found: dict[tuple[Any, ...], T] = kept[2]
     if what not in found:
         found[what] = read()
+        after = token if token_after is None else token_after()
+        if after != token:  # what else was read is older, and forgotten
+            st.session_state[f"{TAB}.remembered"] = (after, now, {what: found[what]})
     return found[what]
 
 
 def unseen_analysis(app: ui.App, exp_id: str) -> ExperimentAnalysis:
-    """Return the analysis of a test for something that is no look at its results; remembered."""
+    """Return the analysis of a test for something that is no look at its results: the one on the page, if it stands."""
+    kept = st.session_state.get(f"{TAB}.remembered")
+    shown: TestView | None = (
+        kept[2].get(("test", exp_id, None)) if kept and kept[0] == st.session_state.get("ui.token") else None
+    )
+    if shown is not None:
+        return shown.analysis
     return remembered(("unseen", exp_id), lambda: app.testing.analyze_experiment(exp_id, record_look=False))
 
 
@@ -537,27 +579,32 @@ def render(app: ui.App) -> None:
     from dashboard.ab_testing_dialogs import dialogs
     from dashboard.ab_testing_simulation import simulation_form
 
-    with ui.errors("A/B testing"):
-        listed = app.testing.list_experiments() or app.testing.list_experiments(status="archived")
-        if not listed:
-            ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
-        else:
-            numbers = st.container()
-            choices, bar = _choose()
-            view = build_view(app.testing, choices, check=lambda exp_id: unseen_exposure(app, exp_id))
-            with numbers:
-                ui.kpis(view.kpis)
-            _draw_table(view, bar)
-            if view.missing:
-                ui.note("The selected test does not exist.")
-            if view.experiment is not None:
-                details.render_test(app, view.experiment.exp_id)
-            elif view.ids:
-                ui.note("Select a test for its exposure, results and figures. While it runs, opening it is a look.")
-        forms.create_form(app)
-        forms.size_form(app)
-        simulation_form(app)
-    dialogs(app)
+    chosen = next(iter(ui.selected("test")), None)
+    with ui.part("Tests"):
+        _draw_list(app, chosen)
+    if chosen is not None:
+        with ui.part("Test"):
+            details.render_test(app, chosen)
+    for where, draw in (
+        ("Create a test", forms.create_form), ("Size a test", forms.size_form), ("Simulate a design", simulation_form),
+        ("Dialog", dialogs),
+    ):  # fmt: skip
+        with ui.part(where):
+            draw(app)
+
+
+def _draw_list(app: ui.App, chosen: str | None) -> None:
+    if not (app.testing.list_experiments() or app.testing.list_experiments(status="archived")):
+        ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
+        return
+    numbers = st.container()
+    choices, bar = _choose()
+    view = build_view(app.testing, choices, check=lambda exp_id: unseen_exposure(app, exp_id))
+    with numbers:
+        ui.kpis(view.kpis)
+    _draw_table(view, bar, is_open=chosen is not None)
+    if chosen is None and view.ids:
+        ui.note("Select a test for its exposure, results and figures. While it runs, opening it is a look.")
 
 
 def _choose() -> tuple[Choices, Any]:
@@ -570,16 +617,16 @@ def _choose() -> tuple[Choices, Any]:
     choices = Choices(
         text=text or "",
         status=status,
-        offset=ui.page_offset(f"{TAB}.page", rows=100),
-        selected=next(iter(ui.selected("test")), None),
+        offset=ui.page_offset(f"{TAB}.page", rows=PAGE_TESTS),
+        limit=PAGE_TESTS,
     )
     return choices, bar
 
 
-def _draw_table(view: ABTestingView, bar: Any) -> None:
+def _draw_table(view: ABTestingView, bar: Any, *, is_open: bool) -> None:
     with bar:
         st.caption(f"**{formats.count_of(view.n_found, view.n_all, 'test')}**", width="stretch")
-        if view.experiment is not None:
+        if is_open:
             st.button("Close the test", key=f"{TAB}.clear", on_click=ui.select, args=("test", []),
                       icon=":material/close:")  # fmt: skip
         ui.csv_download(lambda: view.frame, "tests.csv", key=f"{TAB}.csv")
@@ -587,14 +634,19 @@ def _draw_table(view: ABTestingView, bar: Any) -> None:
         ui.note("No test matches. Change the search or the status.")
         return
     config: dict[str, Any] = {
-        "Test": st.column_config.TextColumn(width="medium"),
+        "Test": st.column_config.TextColumn(width=205),
+        "Verdict": st.column_config.TextColumn(
+            width=145, help="Recorded at the conclusion; while a test runs, what its last look said of the main metric"
+        ),
         "Subjects": st.column_config.NumberColumn(format="localized", help="At the last look, or at the conclusion"),
         "Days": st.column_config.NumberColumn(format="%.1f", help="Since the test was created, or until it ended"),
         "Effect": st.column_config.TextColumn(
-            alignment="right", help="Treatment minus baseline, at the last look or at the conclusion"
+            width=80, alignment="right", help="Treatment minus baseline, at the last look or at the conclusion"
         ),
         "Lift": st.column_config.NumberColumn(
-            format="%+.2f %%", help="At the conclusion; while it runs, at the last look and by the planned baseline"
+            width=80,
+            format="%+.2f %%",
+            help="At the conclusion; while it runs, at the last look and by the planned baseline",
         ),
         "Seen (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC", help="The last look"),
     }
@@ -602,4 +654,4 @@ def _draw_table(view: ABTestingView, bar: Any) -> None:
         view.frame, view.ids, key=f"{TAB}.table", name="test", alt="A/B tests", columns=config, multiple=False,
         rows_shown=8,
     )  # fmt: skip
-    ui.page(view.n_found, key=f"{TAB}.page", rows=100)
+    ui.page(view.n_found, key=f"{TAB}.page", rows=PAGE_TESTS)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import streamlit as st
 
@@ -61,6 +61,7 @@ __all__ = [
     "open_dialog",
     "page",
     "page_offset",
+    "part",
     "plain_table",
     "select",
     "selected",
@@ -620,7 +621,14 @@ def page(total: int, key: str, *, rows: int = PAGE_ROWS) -> None:
         st.button("Next", key=f"{key}.next", disabled=current == pages - 1, on_click=turn, args=(1,))
 
 
-def csv_download(make_frame: Callable[[], pd.DataFrame], file_name: str, key: str, *, label: str = "CSV") -> None:
+def csv_download(
+    make_frame: Callable[[], pd.DataFrame],
+    file_name: str,
+    key: str,
+    *,
+    label: str = "CSV",
+    width: Literal["content", "stretch"] = "content",
+) -> None:
     """Draw a button that exports a table; the table is made when the button is clicked, formulas are made harmless."""
     st.download_button(
         label,
@@ -630,6 +638,7 @@ def csv_download(make_frame: Callable[[], pd.DataFrame], file_name: str, key: st
         key=key,
         icon=":material/download:",
         on_click="ignore",
+        width=width,
         help="All rows that match, as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front.",
     )
 
@@ -664,6 +673,24 @@ def errors(where: str) -> Iterator[None]:
         yield
     except (ModelDeskError, ValueError) as error:
         show_error(error, where)
+
+
+@contextmanager
+def part(where: str) -> Iterator[None]:
+    """Draw one part of a tab: what goes wrong in it hides no other part.
+
+    Expected errors are shown as `errors` shows them. Anything else is a bug: the page says where and of which type, the
+    log has its trace under the id, and what comes below is drawn.
+    """
+    try:
+        yield
+    except (ModelDeskError, ValueError) as error:
+        show_error(error, where)
+    except Exception as error:
+        error_id = new_id()[-8:]
+        logger.exception("bug %s in %s", error_id, where)
+        # Neither text nor trace: they may hold what a visitor should not read.
+        st.exception(RuntimeError(f"{where}: {type(error).__name__} (error {error_id}, its trace is in the log)"))
 
 
 def show_error(error: Exception, where: str) -> None:

@@ -73,7 +73,9 @@ def rule_words(rule: AlertRule) -> str:
     if rule.kind == "feature_drift":
         return f"{'a feature' if rule.subject is None else about} drifted {days}"
     if rule.kind == "missing_data":
-        return f"{'a feature' if rule.subject is None else about} {formats.percent(options['share'])} missing {days}"
+        return (
+            f"{'a feature' if rule.subject is None else about} has {formats.percent(options['share'])} missing {days}"
+        )
     if rule.kind == "no_data":
         return f"nothing logged for {formats.number(options['hours'])} hours"
     return rule.kind.replace("_", " ")
@@ -141,8 +143,10 @@ def render_alerts(app: ui.App, name: str, version: str) -> None:
         _draw_alert_actions(app, [alert for alert in alerts if alert.id in set(chosen)] or list(alerts), bool(chosen))
     else:
         ui.note("No alert is open." if rules else "No alert can be raised: there is no rule yet.")
-    _draw_rules(app, name, version, rules)
-    _draw_sinks(app)
+    with ui.part("Rules"):
+        _draw_rules(app, name, version, rules)
+    with ui.part("Addresses"):
+        _draw_sinks(app)
 
 
 def _evaluate(app: ui.App, name: str, version: str) -> None:
@@ -182,16 +186,19 @@ def _draw_alert_actions(app: ui.App, alerts: list[Alert], is_selection: bool) ->
 
 def _draw_rules(app: ui.App, name: str, version: str, rules: Sequence[AlertRule]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"**{formats.plural(len(rules), 'rule')}**", width="stretch")
+        count = formats.plural(len(rules), "rule") if rules else "No rule"
+        st.markdown(f"**{count}**", width="stretch")
         st.button(
             "Add a rule", key=f"{TAB}.rule.open", icon=":material/add:", disabled=not app.can_edit,
             on_click=ui.open_dialog, args=(f"{TAB}.rule",), kwargs={"model": name, "version": version},
         )  # fmt: skip
-        chosen = [rule for rule in rules if rule.id in set(ui.selected(f"{TAB}.rule_id"))]
-        st.button(
-            "Delete rule", key=f"{TAB}.rule.delete", icon=":material/delete:", disabled=not app.can_edit or not chosen,
-            on_click=_delete_rules, args=(app, [rule.id for rule in chosen]), help="Its open alerts are resolved",
-        )  # fmt: skip
+        if rules:
+            chosen = [rule for rule in rules if rule.id in set(ui.selected(f"{TAB}.rule_id"))]
+            st.button(
+                "Delete rule", key=f"{TAB}.rule.delete", icon=":material/delete:",
+                disabled=not app.can_edit or not chosen, on_click=_delete_rules,
+                args=(app, [rule.id for rule in chosen]), help="Its open alerts are resolved",
+            )  # fmt: skip
     if rules:
         ui.table(
             rules_frame(rules), [rule.id for rule in rules], key=f"{TAB}.rules", name=f"{TAB}.rule_id",
@@ -209,33 +216,37 @@ def _delete_rules(app: ui.App, ids: Sequence[str]) -> None:
 
 def _draw_sinks(app: ui.App) -> None:
     sinks = app.monitoring.list_alert_sinks()
-    chosen = [sink.name for sink in sinks if sink.name in set(ui.selected(f"{TAB}.sink_name"))]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(
-            f"**{formats.plural(len(sinks), 'address', 'addresses')}** for alerts of all models", width="stretch"
-        )
+        count = formats.plural(len(sinks), "address", "addresses") if sinks else "No address"
+        st.markdown(f"**{count}** for alerts of all models", width="stretch")
         st.button(
             "Add an address", key=f"{TAB}.sink.open", icon=":material/add:", disabled=not app.can_edit,
             on_click=ui.open_dialog, args=(f"{TAB}.sink",),
         )  # fmt: skip
-        st.button(
-            "Send a test", key=f"{TAB}.sink.test", icon=":material/send:", disabled=not app.can_edit or not chosen,
-            on_click=_send_test, args=(app, chosen), help="On the same path as a real alert",
-        )  # fmt: skip
-        st.button(
-            "Send what waits", key=f"{TAB}.sink.deliver", icon=":material/outbox:", on_click=_deliver, args=(app,),
-            disabled=not app.can_edit or not any(sink.pending for sink in sinks),
-            help="Tries the messages that are due; the others follow when their time comes",
-        )  # fmt: skip
-        st.button(
-            "Delete address", key=f"{TAB}.sink.delete", icon=":material/delete:",
-            disabled=not app.can_edit or not chosen, on_click=_delete_sinks, args=(app, chosen),
-        )  # fmt: skip
+        if sinks:
+            _draw_sink_actions(app, sinks)
     if sinks:
         ui.table(
             _sinks_frame(sinks), [sink.name for sink in sinks], key=f"{TAB}.sinks", name=f"{TAB}.sink_name",
             alt="Addresses for alerts", rows_shown=6,
         )  # fmt: skip
+
+
+def _draw_sink_actions(app: ui.App, sinks: Sequence[AlertSink]) -> None:
+    chosen = [sink.name for sink in sinks if sink.name in set(ui.selected(f"{TAB}.sink_name"))]
+    st.button(
+        "Send a test", key=f"{TAB}.sink.test", icon=":material/send:", disabled=not app.can_edit or not chosen,
+        on_click=_send_test, args=(app, chosen), help="On the same path as a real alert",
+    )  # fmt: skip
+    st.button(
+        "Send what waits", key=f"{TAB}.sink.deliver", icon=":material/outbox:", on_click=_deliver, args=(app,),
+        disabled=not app.can_edit or not any(sink.pending for sink in sinks),
+        help="Tries the messages that are due; the others follow when their time comes",
+    )  # fmt: skip
+    st.button(
+        "Delete address", key=f"{TAB}.sink.delete", icon=":material/delete:", disabled=not app.can_edit or not chosen,
+        on_click=_delete_sinks, args=(app, chosen),
+    )  # fmt: skip
 
 
 def _send_test(app: ui.App, names: Sequence[str]) -> None:
@@ -282,7 +293,7 @@ def dialogs(app: ui.App) -> None:
 @st.dialog("Add an alert rule", on_dismiss=ui.close_dialog)
 def _rule_dialog(app: ui.App, model: str, version: str) -> None:
     with ui.errors("add a rule"):
-        st.caption(f"Of **{formats.markdown(model)} {formats.markdown(version)}**")
+        st.caption(f"For **{formats.markdown(model)} {formats.markdown(version)}**")
         kind = st.selectbox("Raise an alert when", list(KINDS), format_func=lambda k: KINDS[k], key=f"{TAB}.rule.kind")
         options: dict[str, Any] = {}
         subject: str | None = None
@@ -313,14 +324,16 @@ def _rule_dialog(app: ui.App, model: str, version: str) -> None:
         if kind == "missing_data":
             options["share"] = st.slider("Share of missing values", 0.01, 1.0, 0.5, 0.01, key=f"{TAB}.rule.share")
         if kind == "no_data":
-            options["hours"] = st.number_input("Hours", 0.1, 8_760.0, 24.0, key=f"{TAB}.rule.hours")
+            options["hours"] = st.number_input("Hours", 0.1, 8_760.0, 24.0, format="%g", key=f"{TAB}.rule.hours")
         else:
-            options["lookback_days"] = st.number_input("Judge the last days", 1.0, 366.0, 7.0, key=f"{TAB}.rule.days")
+            options["lookback_days"] = st.number_input(
+                "Judge the last days", 1.0, 366.0, 7.0, format="%g", key=f"{TAB}.rule.days"
+            )
         left, right = st.columns(2)
         with left:
             severity = st.selectbox("Severity", SEVERITIES, index=1, key=f"{TAB}.rule.severity")
         with right:
-            cooldown = st.number_input("Repeat after hours", 0.0, 8_760.0, 6.0, key=f"{TAB}.rule.cooldown")
+            cooldown = st.number_input("Repeat after hours", 0.0, 8_760.0, 6.0, format="%g", key=f"{TAB}.rule.cooldown")
         if st.button("Add rule", type="primary", key=f"{TAB}.rule.confirm"):
             given = {key: value for key, value in options.items() if value is not None}
             ui.act(

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 import chain
 from dashboard import components as ui
-from dashboard import formats, monitoring_alerts, monitoring_predictions, uploads
+from dashboard import formats, monitoring_alerts, monitoring_predictions, monitoring_stored, uploads
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dashboard.monitoring_tab import MonitoringView
     from model_monitoring import MonitoringReport
 
-__all__ = ["action_buttons", "dialogs", "reference_button", "report_json", "start_buttons"]
+__all__ = ["action_buttons", "dialogs", "reference_button", "report_json", "start_buttons", "values_of_table"]
 
 TAB = "monitoring"
 METHODS = {
@@ -55,6 +58,7 @@ def action_buttons(app: ui.App, view: MonitoringView) -> None:
             "version": version,
             "metric": view.metric.metric if view.metric else "",
             "segment": view.metric.segment if view.metric else None,
+            "until": view.report.start_at.date(),
         },
         help="Freeze how the metric behaves in control; its limits come from there",
     )
@@ -73,18 +77,19 @@ def action_buttons(app: ui.App, view: MonitoringView) -> None:
     )
     with st.popover("Export", icon=":material/download:", key=f"{TAB}.export"):
         _downloads(view.report)
+    monitoring_stored.delete_button(app, name, version)
 
 
 def _log_button(app: ui.App, name: str, version: str) -> None:
     st.button(
-        "Log a value",
+        "Log values",
         key=f"{TAB}.log.open",
         icon=":material/add:",
         disabled=not app.can_edit,
         on_click=ui.open_dialog,
         args=(f"{TAB}.log",),
         kwargs={"model": name, "version": version},
-        help="Store one value of a performance metric by hand",
+        help="Store values of performance metrics, one by hand or a file of them",
     )
 
 
@@ -126,7 +131,7 @@ def _downloads(report: MonitoringReport) -> None:
         on_click="ignore",
         width="stretch",
     )
-    ui.csv_download(report.to_frame, f"{stem}.csv", key=f"{TAB}.report_csv", label="Metrics (CSV)")
+    ui.csv_download(report.to_frame, f"{stem}.csv", key=f"{TAB}.report_csv", label="Metrics (CSV)", width="stretch")
 
 
 def report_json(report: MonitoringReport) -> bytes:
@@ -156,10 +161,11 @@ def dialogs(app: ui.App) -> None:
             draw(app, **payload)
     monitoring_alerts.dialogs(app)
     monitoring_predictions.dialogs(app)
+    monitoring_stored.dialogs(app)
 
 
 def _about(name: str, version: str) -> None:
-    st.caption(f"Of **{formats.markdown(name)} {formats.markdown(version)}**")
+    st.caption(f"For **{formats.markdown(name)} {formats.markdown(version)}**")
 
 
 def _name_boxes(app: ui.App, name: str, version: str, key: str) -> tuple[str, str]:
@@ -188,34 +194,89 @@ def _choose_or_type(label: str, options: list[str], example: str, key: str, *, f
     return chosen or ""
 
 
-@st.dialog("Log a value", on_dismiss=ui.close_dialog)
+@st.dialog("Log values", on_dismiss=ui.close_dialog)
 def _log_dialog(app: ui.App, model: str, version: str) -> None:
-    with ui.errors("log a value"):
+    with ui.errors("log values"):
         name, version = _name_boxes(app, model, version, "log")
-        known = _metrics_of(app, name, version)
-        metric = _choose_or_type("Metric", known, "accuracy", f"{TAB}.log.metric", first=True)
-        left, right = st.columns(2)
-        with left:
-            value = st.number_input("Value", value=None, format="%g", key=f"{TAB}.log.value", step=0.01)
-        with right:
-            count = st.number_input(
-                "Predictions behind it", min_value=0, value=None, step=1, key=f"{TAB}.log.count",
-                help="A proportion with counts gets limits that know them",
+        what = st.segmented_control(
+            "From", ["One value", "A file"], default="One value", required=True, key=f"{TAB}.log.what",
+            label_visibility="collapsed",
+        )  # fmt: skip
+        if what == "A file":
+            _log_file(app, name, version)
+        else:
+            _log_one(app, name, version)
+
+
+def _log_one(app: ui.App, name: str, version: str) -> None:
+    known = _metrics_of(app, name, version)
+    metric = _choose_or_type("Metric", known, "accuracy", f"{TAB}.log.metric", first=True)
+    left, right = st.columns(2)
+    with left:
+        value = st.number_input("Value", value=None, format="%g", key=f"{TAB}.log.value", step=0.01)
+    with right:
+        count = st.number_input(
+            "Predictions behind it", min_value=0, value=None, step=1, key=f"{TAB}.log.count",
+            help="A proportion with counts gets limits that know them",
+        )  # fmt: skip
+    at = _instant_boxes("log")
+    segment = st.text_input("Segment (optional)", key=f"{TAB}.log.segment", placeholder="country=CH")
+    if st.button("Log", type="primary", key=f"{TAB}.log.confirm"):
+
+        def log() -> None:
+            if value is None:
+                raise ValueError("enter a value first")
+            app.monitoring.log_performance(
+                name, version, metric or "", value, None if count is None else int(count), at=at,
+                segment=segment or None,
             )  # fmt: skip
-        at = _instant_boxes("log")
-        segment = st.text_input("Segment (optional)", key=f"{TAB}.log.segment", placeholder="country=CH")
-        if st.button("Log", type="primary", key=f"{TAB}.log.confirm"):
+            ui.select("watch", [chain.watch_id(name, version)])
 
-            def log() -> None:
-                if value is None:
-                    raise ValueError("enter a value first")
-                app.monitoring.log_performance(
-                    name, version, metric or "", value, None if count is None else int(count), at=at,
-                    segment=segment or None,
-                )  # fmt: skip
-                ui.select("watch", [chain.watch_id(name, version)])
+        ui.act(app, "log a value", log, done=f"Logged {formats.markdown(metric or '')} {formats.number(value)}")
 
-            ui.act(app, "log a value", log, done=f"Logged {formats.markdown(metric or '')} {formats.number(value)}")
+
+def _log_file(app: ui.App, name: str, version: str) -> None:
+    st.markdown(
+        "Columns `metric` and `value`, and if wanted `at`, `prediction_count`, `segment`, `event_id`. Rows whose "
+        "`event_id` is known are not stored again. All rows are stored, or none."
+    )
+    st.code("metric,value,at,prediction_count\naccuracy,0.93,2026-03-01T12:00Z,1000", language=None)
+    upload = st.file_uploader("Values", type=uploads.FILE_TYPES, key=f"{TAB}.log.file")
+    if st.button("Add values", type="primary", key=f"{TAB}.log.add", disabled=upload is None):
+
+        def log() -> tuple[int, int]:
+            frame = values_of_table(_read(upload, text=("metric", "segment", "event_id", "at")), name, version)
+            stored = app.monitoring.log_performances(frame, name=name, version=version)
+            ui.select("watch", [chain.watch_id(name, version)])
+            return stored, len(frame)
+
+        ui.act(app, "log values", log, done=lambda n: f"Stored {n[0]:,} new of {formats.plural(n[1], 'value')}")
+
+
+def values_of_table(frame: pd.DataFrame, name: str, version: str) -> pd.DataFrame:
+    """Return an uploaded table of values without its empty columns.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, a value is no number, or rows are of another model or version than the one they are
+        added to.
+    """
+    for column in ("metric", "value"):
+        if column not in frame.columns:
+            named = ", ".join(repr(formats.shorten(str(found), 30)) for found in frame.columns[:8])
+            raise ValueError(f"the column {column!r} is missing; the file has {named}")
+    for column, wanted in (("name", name), ("version", version)):
+        others = set(frame[column].astype(str)) - {wanted} if column in frame.columns else set()
+        if others:
+            other = formats.shorten(min(others), 40)
+            raise ValueError(f"the file has rows of the {column} {other!r}; they would be added to {wanted!r}")
+    wanted_columns = [c for c in frame.columns if c not in {"name", "version"} and not frame[c].isna().all()]
+    kept = frame[wanted_columns].copy()
+    for column in ("value", "prediction_count"):
+        if column in kept.columns:
+            kept[column] = uploads.numbers(kept[column], column)
+    return kept
 
 
 def _metrics_of(app: ui.App, name: str, version: str) -> list[str]:
@@ -240,7 +301,9 @@ def _instant_boxes(key: str) -> dt.datetime | None:
 
 
 @st.dialog("Set baseline", on_dismiss=ui.close_dialog)
-def _baseline_dialog(app: ui.App, model: str, version: str, metric: str, segment: str | None) -> None:
+def _baseline_dialog(
+    app: ui.App, model: str, version: str, metric: str, segment: str | None, until: dt.date | None = None
+) -> None:
     with ui.errors("set baseline"):
         _about(model, version)
         words = metric if segment is None else f"{metric} ({segment})"
@@ -254,8 +317,13 @@ def _baseline_dialog(app: ui.App, model: str, version: str, metric: str, segment
         with left:
             start = st.date_input("From (UTC)", first, min_value=first, max_value=last, key=f"{TAB}.baseline.start")
         with right:
+            # What is judged does not judge itself: the window is left out, unless there is nothing else.
             end = st.date_input(
-                "Until, that day included (UTC)", last, min_value=first, max_value=last, key=f"{TAB}.baseline.end"
+                "Until, that day included (UTC)",
+                until if until and first < until < last else last,
+                min_value=first,
+                max_value=last,
+                key=f"{TAB}.baseline.end",
             )
         method = st.selectbox("Limits", list(METHODS), key=f"{TAB}.baseline.method")
         if isinstance(start, dt.date) and isinstance(end, dt.date):
@@ -327,9 +395,9 @@ def _batch_dialog(app: ui.App, model: str, version: str) -> None:
             )
 
 
-def _read(upload: Any) -> Any:
+def _read(upload: Any, text: Sequence[str] = ()) -> pd.DataFrame:
     # Buttons that need a file wait for it: one pressed while a file is still on its way would have nothing to act on,
     # and what it says would be gone with the arrival.
     if upload is None:
         raise ValueError("choose a file first")
-    return uploads.read_table(upload.name, upload.getbuffer())
+    return uploads.read_table(upload.name, upload.getbuffer(), text=text)

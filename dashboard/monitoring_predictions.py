@@ -322,7 +322,7 @@ def dialogs(app: ui.App) -> None:
 @st.dialog("Upload predictions", on_dismiss=ui.close_dialog)
 def _predictions_dialog(app: ui.App, model: str, version: str) -> None:
     with ui.errors("upload predictions"):
-        st.caption(f"Of **{formats.markdown(model)} {formats.markdown(version)}**")
+        st.caption(f"For **{formats.markdown(model)} {formats.markdown(version)}**")
         st.markdown(
             "Column `prediction` (a class or a number), and if wanted `prediction_id`, `probability` of that class, "
             "`label`, `at`. A known id is not stored again."
@@ -341,7 +341,7 @@ def _predictions_dialog(app: ui.App, model: str, version: str) -> None:
 @st.dialog("Upload labels", on_dismiss=ui.close_dialog)
 def _labels_dialog(app: ui.App, model: str, version: str) -> None:
     with ui.errors("upload labels"):
-        st.caption(f"Of **{formats.markdown(model)} {formats.markdown(version)}**")
+        st.caption(f"For **{formats.markdown(model)} {formats.markdown(version)}**")
         st.markdown(
             "Columns `prediction_id` and `label`: what was right. A label may come before its prediction; a later one "
             "replaces an earlier one."

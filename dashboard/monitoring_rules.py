@@ -30,5 +30,9 @@ RULE_TEXT = {
 
 
 def rule_text(rule: str) -> str:
-    """Return what a rule of a control chart says, in words."""
-    return RULE_TEXT.get(rule, rule.replace("-", " "))
+    """Return what a rule of a control chart says, in words; the Western Electric rules are four of Nelson's.
+
+    >>> rule_text("western-electric-5")
+    'two of three beyond 2 sigma'
+    """
+    return RULE_TEXT.get(rule.replace("western-electric-", "nelson-"), rule.replace("-", " "))

@@ -12,6 +12,7 @@ from dashboard import components as ui
 from dashboard import formats
 from dashboard.monitoring_compare import compare_form
 from dashboard.monitoring_rules import CHART_RULE_TEXT, CHART_RULES, DEFAULT_RULES
+from dashboard.monitoring_stored import draw_references
 from dashboard.monitoring_tab import (
     BUCKET_DAYS,
     BUCKETS,
@@ -47,7 +48,7 @@ METHOD_TEXT = {"individuals": "individuals chart", "laney": "Laney p′ chart", 
 def draw_performance(app: ui.App, view: MonitoringView, choices: Choices) -> None:
     """Draw the metrics of a version, one chart of the chosen one, its violations and its baselines."""
     if view.metric is None:
-        ui.note("No metric was logged yet: log one from a notebook, or with “Log a value” above.")
+        ui.note("No metric was logged yet: log one from a notebook, or with “Log values” above.")
         return
     config: dict[str, Any] = {
         "Metric": st.column_config.TextColumn(width="medium"),
@@ -79,10 +80,10 @@ def draw_performance(app: ui.App, view: MonitoringView, choices: Choices) -> Non
             **ui.in_url(f"{TAB}.rules_of", default=list(DEFAULT_RULES), options=list(CHART_RULES), many=True),
         )  # fmt: skip
     if drift.status == "learning":
-        ui.note("Learning: limits need 8 points before the window. " + " ".join(map(_sentence, drift.reasons)))
+        ui.note(" ".join(map(_sentence, drift.reasons)))
     elif drift.baseline is not None:
         ui.note(baseline_text(drift))
-    with ui.errors("chart"):
+    with ui.part("Chart"):
         if kind == "Roll-up":
             _draw_rollup(app, choices, view.metric)
         elif kind == "By segment":
@@ -93,20 +94,24 @@ def draw_performance(app: ui.App, view: MonitoringView, choices: Choices) -> Non
             draw = {"Control chart": plot_control_chart, "EWMA": plot_ewma, "CUSUM": plot_cusum, "Trend": plot_trend}
             ui.chart(app, draw[kind or CHARTS[0]](drift), key=f"{TAB}.chart.{kind}")
     if kind in CHARTS[:3]:
-        _draw_violations(view)
-    with ui.errors("baselines"):
+        with ui.part("Violations"):
+            _draw_violations(view)
+    with ui.part("Baselines"):
         _draw_baselines(app, choices, view.metric)
 
 
 def _draw_violations(view: MonitoringView) -> None:
     if len(view.violations):
-        st.markdown(f"**{formats.plural(len(view.violations), 'violation')}**, by rule")
+        shown = formats.plural(len(view.violations), "point violates a rule", "points violate a rule")
+        st.markdown(f"**{shown}**, the newest first")
         st.dataframe(
             view.violations, hide_index=True, placeholder=formats.DASH, key=f"{TAB}.violations", alt="Violations",
             column_config={
                 "Time (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
                 "Value": st.column_config.NumberColumn(format=formats.column_format(view.violations["Value"].tolist())),
                 "Sigmas": st.column_config.NumberColumn(format="%+.2f", help="Distance from the centre"),
+                "Direction": st.column_config.TextColumn(width="small"),
+                "Rules": st.column_config.TextColumn(width="large"),
             },
         )  # fmt: skip
 
@@ -247,7 +252,7 @@ def _box(label: str, options: Sequence[str], chosen: str, name: str, words: Any 
 
 
 def draw_features(app: ui.App, view: MonitoringView, choices: Choices) -> None:
-    """Draw the features of a version, the distributions of one, the heat map, and the comparison of two tables."""
+    """Draw the features of a version, its stored references, and the comparison of two tables."""
     from dashboard import monitoring_details as details
 
     if view.features_error is not None:
@@ -257,11 +262,18 @@ def draw_features(app: ui.App, view: MonitoringView, choices: Choices) -> None:
         )
     else:
         ui.note(view.reference)
-    if view.feature is None:
-        if view.report.data_drift is None:
-            details.reference_button(app, choices.name, choices.version, key=f"{TAB}.reference.first", primary=True)
+    if view.feature is not None:
+        _draw_judged(app, view, choices)
+    elif view.report.data_drift is None:
+        details.reference_button(app, choices.name, choices.version, key=f"{TAB}.reference.first", primary=True)
+    with ui.part("References"):
+        draw_references(app, choices.name, choices.version)
+    with ui.part("Compare two tables"):
         compare_form(app)
-        return
+
+
+def _draw_judged(app: ui.App, view: MonitoringView, choices: Choices) -> None:
+    """Draw the table of features, the distributions of one, and the heat map."""
     config: dict[str, Any] = {
         "Feature": st.column_config.TextColumn(width="medium"),
         "Verdict": st.column_config.TextColumn(width="small"),
@@ -281,6 +293,7 @@ def draw_features(app: ui.App, view: MonitoringView, choices: Choices) -> None:
     }
     drift = view.report.data_drift
     assert drift is not None
+    assert view.feature is not None
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
             f"**{formats.count_of(len(drift.drifted_features), len(drift.features), 'feature')} drifted**"
@@ -301,13 +314,12 @@ def draw_features(app: ui.App, view: MonitoringView, choices: Choices) -> None:
         )  # fmt: skip
     from charts.monitoring import plot_feature, plot_psi_heatmap
 
-    with ui.errors("distributions"):
+    with ui.part("Distributions"):
         ui.chart(app, plot_feature(view.feature), key=f"{TAB}.feature_chart")
-    with ui.errors("drift over time"):
+    with ui.part("Drift over time"):
         shown = view.feature_ids[:HEAT_MAP_FEATURES]
         history = read_history(app.monitoring, choices.name, choices.version, choices.days, bucket or "day", shown)
         if history is not None:
             if len(shown) < len(view.feature_ids):
                 ui.note(f"The {len(shown)} most drifted of {len(view.feature_ids):,} features; verdicts among these.")
             ui.chart(app, plot_psi_heatmap(history), key=f"{TAB}.heatmap")
-    compare_form(app)

@@ -19,7 +19,7 @@ import chain
 from dashboard import components as ui
 from dashboard import formats
 from dashboard.ab_testing_tab import p_text
-from dashboard.monitoring_rules import CHART_RULES, DEFAULT_RULES, rule_text
+from dashboard.monitoring_rules import CHART_RULE_TEXT, CHART_RULES, DEFAULT_RULES, rule_text
 from db import NotFoundError, StateError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ModelMonitoring,
         MonitoringReport,
         PerformanceDrift,
+        Violation,
     )
 
 __all__ = ["Choices", "MonitoringView", "build_view", "render"]
@@ -64,7 +65,7 @@ STATUS_TEXT = {
     "learning": "… learning",
     "no_data": "– no data",
 }
-DIRECTION_TEXT = {"degradation": "▼ worse", "improvement": "▲ better", "change": "◆ changed"}
+DIRECTION_TEXT = {"degradation": "▼ worse", "change": "◆ changed", "improvement": "▲ better"}  # the worst first
 FEATURE_STATUS = {
     "insufficient_data": "too few rows",
     "constant": "constant",
@@ -301,18 +302,21 @@ def _why(drift: PerformanceDrift) -> str:
 
 
 def violations_frame(drift: PerformanceDrift | None) -> pd.DataFrame:
-    """Return a row a violation, the newest first."""
+    """Return a row a point that violates a rule, the newest first, with all its rules."""
     import pandas as pd
 
-    found = [] if drift is None else list(drift.violations)[::-1][:MAX_VIOLATIONS]
+    by_instant: dict[datetime, list[Violation]] = {}
+    for violation in [] if drift is None else drift.violations:
+        by_instant.setdefault(violation.at, []).append(violation)
+    found = list(by_instant.values())[::-1][:MAX_VIOLATIONS]
+    worst = [next(d for d in DIRECTION_TEXT if d in {v.direction for v in group}) for group in found]
     return pd.DataFrame(
         {
-            "Time (UTC)": pd.to_datetime([v.at for v in found], utc=True),
-            "Value": pd.Series([v.value for v in found], dtype="float64"),
-            "Sigmas": pd.Series([v.z for v in found], dtype="float64"),
-            "Direction": [DIRECTION_TEXT.get(v.direction, v.direction) for v in found],
-            "Rule": [v.rule for v in found],
-            "Meaning": [rule_text(v.rule) for v in found],
+            "Time (UTC)": pd.to_datetime([group[0].at for group in found], utc=True),
+            "Value": pd.Series([group[0].value for group in found], dtype="float64"),
+            "Sigmas": pd.Series([group[0].z for group in found], dtype="float64"),
+            "Direction": [DIRECTION_TEXT[direction] for direction in worst],
+            "Rules": ["; ".join(CHART_RULE_TEXT.get(v.rule) or rule_text(v.rule) for v in group) for group in found],
         }
     )
 
@@ -390,7 +394,7 @@ def render(app: ui.App) -> None:
     """Draw the tab."""
     from dashboard import monitoring_details as details
 
-    with ui.errors("Monitoring"):
+    with ui.part("Monitoring"):
         watched = app.monitoring.list_monitored()
         if not watched:
             ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
@@ -398,14 +402,15 @@ def render(app: ui.App) -> None:
                 details.start_buttons(app)
         else:
             numbers = st.container()
-            choices, days_label = _choose(watched)
+            choices, section = _choose(watched)
             try:
                 view = build_view(app.monitoring, choices)
             except NotFoundError:
                 ui.note("This version is no longer monitored. Choose another one.")
             else:
-                _draw(app, view, choices, days_label, numbers)
-    details.dialogs(app)
+                _draw(app, view, choices, section, numbers)
+    with ui.part("Dialog"):
+        details.dialogs(app)
 
 
 def _choose(watched: Sequence[Mapping[str, Any]]) -> tuple[Choices, str]:
@@ -456,18 +461,18 @@ def _choose(watched: Sequence[Mapping[str, Any]]) -> tuple[Choices, str]:
 def _draw(app: ui.App, view: MonitoringView, choices: Choices, section: str, numbers: Any) -> None:
     from dashboard import monitoring_details as details
 
-    with numbers:
+    with ui.part("Numbers"), numbers:
         ui.kpis(view.kpis)
     icon, color = VERDICTS.get(view.report.status, VERDICTS["no_data"])
     with st.container(border=True):
         st.markdown(f"#### :{color}[{icon}] {formats.markdown(view.verdict)}")
         period = f"{formats.instant(view.report.start_at)} to {formats.instant(view.report.end_at)}"
         ui.note(" · ".join([f"Window {period}", *(formats.markdown(reason) for reason in view.report.reasons[:4])]))
-        with ui.errors("links"), st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with ui.part("Links"), st.container(horizontal=True, vertical_alignment="center", gap="small"):
             _draw_links(app, view)
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with ui.part("Actions"), st.container(horizontal=True, vertical_alignment="center", gap="small"):
             details.action_buttons(app, view)
-    with ui.errors(section):
+    with ui.part(section):
         _draw_section(app, view, choices, section)
 
 

@@ -20,7 +20,7 @@ from dashboard import formats
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FILE_TYPES", "MAX_BYTES", "MAX_CELLS", "read_table"]
+__all__ = ["FILE_TYPES", "MAX_BYTES", "MAX_CELLS", "numbers", "read_table"]
 
 FILE_TYPES = ["csv", "parquet"]
 MAX_BYTES = 200_000_000  # of the file; the server's own limit is the same
@@ -70,6 +70,28 @@ def read_table(
     if ending == "csv":
         return _read_csv(content, text, max_cells)
     raise ValueError(f"the file must end in .csv or .parquet, got {formats.shorten(file_name, 60)!r}")
+
+
+def numbers(cells: pd.Series[Any], column: str) -> Any:
+    """Return a column that was read as text as numbers; an empty cell is None.
+
+    Raises
+    ------
+    ValueError
+        If a cell is no number, naming its row as the file counts it.
+    """
+    if cells.dtype.kind in "fiub":
+        return cells
+    found: list[float | None] = []
+    for row, cell in enumerate(cells.tolist(), 1):
+        if cell is None or cell != cell:
+            found.append(None)
+            continue
+        try:
+            found.append(float(cell))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"row {row}: {column} must be a number, got {formats.shorten(str(cell), 40)!r}") from error
+    return found
 
 
 def _read_csv(content: bytes, text: Sequence[str], max_cells: int) -> pd.DataFrame:

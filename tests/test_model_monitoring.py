@@ -345,7 +345,7 @@ def test_gaps_in_time_are_reported_and_interrupt_the_line(quick: ModelMonitoring
     assert [(gap.start_at, gap.end_at) for gap in drift.gaps] == [
         (START + timedelta(days=34), START + timedelta(days=45))
     ]
-    lines = [trace for trace in drift.plot().data if trace.name == "look-back"]
+    lines = [trace for trace in drift.plot().data if trace.name == "in the window"]
     assert any(value is None for value in lines[0].y)
 
 
@@ -511,7 +511,7 @@ def test_every_figure_can_be_drawn_in_every_state(quick: ModelMonitoring) -> Non
         for plot in (plot_control_chart, plot_ewma, plot_cusum, plot_trend):
             assert plot(drift).to_json()
     drift = quick.detect_performance_drift(*MODEL, "auc")
-    named = " ".join(str(trace.text) for trace in drift.plot().data if trace.name == "degradation")
+    named = " ".join(str(trace.text) for trace in drift.plot().data if trace.name == "worse")
     assert "3-sigma" in named
     assert any("baseline" in (a.text or "") for a in drift.plot().layout.annotations)
 

@@ -11,7 +11,7 @@ from dashboard import ab_testing_simulation as simulation
 from dashboard import ab_testing_subjects as subjects
 from dashboard import ab_testing_tab as tab
 from tests.dashboard.conftest import healthy, shown_errors, texts
-from tests.dashboard.test_ab_testing_tab import HOSTILE, address, break_split, run_test, visit
+from tests.dashboard.test_ab_testing_tab import HOSTILE, address, break_split, open_form, run_test, visit
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_shares_after_a_change_are_named_with_their_phase(app_test, testing):
     testing.start_phase(exp_id, traffic_split=0.8)
     test = visit(app_test, test=exp_id)
     columns = set(test.dataframe[1].value.columns)
-    assert {"Planned share, phase 2", "Observed share, all phases"} <= columns
+    assert {"Planned, phase 2", "Observed, all phases"} <= columns
 
 
 @pytest.mark.parametrize(
@@ -194,11 +194,7 @@ def test_yes_and_no_are_bars_beside_each_other(testing):
 
 
 def test_a_test_of_several_treatments_is_created_and_its_shares_changed(app_test, testing):
-    test = app_test("A/B testing")
-    test.session_state["ab_testing.create"] = True
-    healthy(test.run())
-    test.text_input(key="ab_testing.create.0.name").set_value("three")
-    test.text_input(key="ab_testing.create.0.metric").set_value("clicked")
+    test = open_form(app_test, "create", name="three", metric="clicked")
     test.text_area(key="ab_testing.create.0.treatments").set_value("small = 0.25\nlarge = 0.25")
     test.selectbox(key="ab_testing.create.0.correction").set_value("bh")
     test.selectbox(key="ab_testing.create.0.alternative").set_value("greater")
@@ -214,11 +210,7 @@ def test_a_test_of_several_treatments_is_created_and_its_shares_changed(app_test
 
 
 def test_a_line_of_treatments_without_a_share_is_refused(app_test, testing):
-    test = app_test("A/B testing")
-    test.session_state["ab_testing.create"] = True
-    healthy(test.run())
-    test.text_input(key="ab_testing.create.0.name").set_value("three")
-    test.text_input(key="ab_testing.create.0.metric").set_value("clicked")
+    test = open_form(app_test, "create", name="three", metric="clicked")
     test.text_area(key="ab_testing.create.0.treatments").set_value("small")
     healthy(test.button(key="ab_testing.create.submit").click().run())
     assert "line 1 must read key = value" in shown_errors(test)[0]
@@ -226,11 +218,7 @@ def test_a_line_of_treatments_without_a_share_is_refused(app_test, testing):
 
 
 def test_a_covariate_and_a_cap_are_asked_for_only_where_they_apply(app_test, testing):
-    test = app_test("A/B testing")
-    test.session_state["ab_testing.create"] = True
-    healthy(test.run())
-    test.text_input(key="ab_testing.create.0.name").set_value("cuped")
-    test.text_input(key="ab_testing.create.0.metric").set_value("minutes")
+    test = open_form(app_test, "create", name="cuped", metric="minutes")
     test.text_input(key="ab_testing.create.0.covariate").set_value("before")
     test.number_input(key="ab_testing.create.0.winsorize").set_value(0.99)
     test.selectbox(key="ab_testing.create.0.aggregation.continuous").set_value("last")
@@ -330,9 +318,7 @@ def test_a_simulation_tells_its_progress_and_repeats():
 
 
 def test_a_design_is_simulated_from_the_form(app_test):
-    test = app_test("A/B testing")
-    test.session_state["ab_testing.simulation"] = True
-    healthy(test.run())
+    test = open_form(app_test, "simulation")
     assert not test.get("plotly_chart")
     test.number_input(key="ab_testing.simulation.base").set_value(0.3)
     test.number_input(key="ab_testing.simulation.effect").set_value(0.2)
@@ -349,9 +335,7 @@ def test_a_design_is_simulated_from_the_form(app_test):
 
 
 def test_a_design_that_cannot_be_is_refused_before_it_is_simulated(app_test):
-    test = app_test("A/B testing")
-    test.session_state["ab_testing.simulation"] = True
-    healthy(test.run())
+    test = open_form(app_test, "simulation")
     healthy(test.number_input(key="ab_testing.simulation.base").set_value(3.0).run())
     healthy(test.button(key="ab_testing.simulation.run").click().run())
     assert shown_errors(test)

@@ -54,6 +54,16 @@ def visit(app_test, **query):
     return healthy(test.run())
 
 
+def open_form(app_test, form, **words):
+    """Open one of the forms below the list, and type words into its boxes."""
+    test = app_test("A/B testing")
+    test.session_state[f"ab_testing.{form}"] = True
+    healthy(test.run())
+    for name, text in words.items():
+        test.text_input(key=f"ab_testing.{form}.0.{name}").set_value(text)
+    return test
+
+
 def address(test, name):
     value = test.query_params[name]
     return value if isinstance(value, str) else value[-1]
@@ -108,8 +118,9 @@ def test_a_concluded_test_shows_the_evidence_of_its_conclusion(testing):
     assert row["Subjects"] == 1_000
     assert row["Lift"] > 20
     view = tab.build_test_view(testing, exp_id)
-    assert view.verdict.startswith("Decided on")
-    assert "by ada: ship" in view.verdict
+    assert view.verdict == "Ship"
+    assert view.reason.startswith("Decided on")
+    assert "by ada. Ship treatment: clicked is" in view.reason
 
 
 def test_results_are_finished_text_without_none_or_nan(testing):
@@ -322,12 +333,7 @@ def test_concluding_against_the_analysis_needs_a_reason(app_test, testing):
 
 
 def test_a_test_between_registered_versions_is_created_concluded_and_its_winner_promoted(app_test, seed, testing):
-    test = app_test("A/B testing")
-    healthy(test.run())
-    test.session_state["ab_testing.create"] = True
-    healthy(test.run())
-    test.text_input(key="ab_testing.create.0.name").set_value("1.2 against 1.1")
-    test.text_input(key="ab_testing.create.0.metric").set_value("clicked")
+    test = open_form(app_test, "create", name="1.2 against 1.1", metric="clicked")
     test.selectbox(key="ab_testing.create.0.kind").set_value("binary")
     assert test.selectbox(key="ab_testing.create.0.baseline").value == seed.versions[1]
     healthy(test.button(key="ab_testing.create.submit").click().run())
@@ -351,13 +357,7 @@ def test_a_test_between_registered_versions_is_created_concluded_and_its_winner_
 
 
 def test_a_test_between_free_names_is_created_and_its_draft_survives_another_tab(app_test, testing):
-    test = app_test("A/B testing")
-    test.session_state["ab_testing.create"] = True
-    healthy(test.run())
-    test.text_input(key="ab_testing.create.0.name").set_value("b against a")
-    test.text_input(key="ab_testing.create.0.baseline_name").set_value("a")
-    test.text_input(key="ab_testing.create.0.treatment_name").set_value("b")
-    test.text_input(key="ab_testing.create.0.metric").set_value("minutes")
+    test = open_form(app_test, "create", name="b against a", baseline_name="a", treatment_name="b", metric="minutes")
     test.number_input(key="ab_testing.create.0.mde").set_value(0.5)
     test.number_input(key="ab_testing.create.0.sd").set_value(2.0)
     test.text_area(key="ab_testing.create.0.guardrails").set_value("errors = binary, lower")
@@ -371,11 +371,7 @@ def test_a_test_between_free_names_is_created_and_its_draft_survives_another_tab
 
 @pytest.mark.parametrize("rule", ["futility", "mixture"])
 def test_the_options_of_the_stopping_rule_are_in_the_form(app_test, testing, rule):
-    test = app_test("A/B testing")
-    test.session_state["ab_testing.create"] = True
-    healthy(test.run())
-    test.text_input(key="ab_testing.create.0.name").set_value("b against a")
-    test.text_input(key="ab_testing.create.0.metric").set_value("minutes")
+    test = open_form(app_test, "create", name="b against a", metric="minutes")
     test.number_input(key="ab_testing.create.0.mde").set_value(0.5)
     test.number_input(key="ab_testing.create.0.sd").set_value(2.0)
     if rule == "futility":
@@ -395,9 +391,7 @@ def test_the_options_of_the_stopping_rule_are_in_the_form(app_test, testing, rul
 
 
 def test_the_calculator_gives_size_power_and_effect_with_a_curve(app_test):
-    test = app_test("A/B testing")
-    test.session_state["ab_testing.size"] = True
-    healthy(test.run())
+    test = open_form(app_test, "size")
     assert "3,841" in texts(test)  # power.prop.test(p1 = .1, p2 = .12, power = .8): n = 3840.85
     assert len(test.get("plotly_chart")) == 1
     test.number_input(key="ab_testing.size.daily").set_value(500)

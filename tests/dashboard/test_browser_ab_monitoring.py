@@ -78,7 +78,7 @@ def test_two_versions_are_tested_events_uploaded_the_verdict_read_and_the_winner
     assert made.treatment_version_id == seed.versions[2]
     assert made.exp_id in page.url
     screen.press("Upload events").see("Rows whose")
-    upload(screen, "Upload", "events.csv", events(0.25))
+    upload(screen, "Add events", "events.csv", events(0.25))
     screen.see("The split is as planned").see("Ship treatment")
     screen.press("Conclude").see("The test takes no more subjects")
     page.get_by_test_id("stDialog").get_by_role("button", name="Conclude", exact=True).click()
@@ -198,3 +198,119 @@ def test_hostile_names_ask_no_other_host(open_app, testing, monitoring, dark):
     screen.go(tab="Monitoring")
     screen.see("<i>m 1")
     assert screen.page.locator("img[src*='192.0.2.1']").count() == 0
+
+
+def dialog(screen):
+    return screen.page.get_by_test_id("stDialog")
+
+
+def confirm(screen, label):
+    """Press the button of the open dialog, and wait until the dialog is gone."""
+    dialog(screen).get_by_role("button", name=label, exact=True).click()
+    dialog(screen).wait_for(state="detached")
+    return screen.idle()
+
+
+def test_a_test_is_paused_given_another_split_concluded_archived_and_deleted(open_app, testing):
+    exp_id = testing.create_experiment(ExperimentConfig(name="a life", metric_name="clicked", metric_type="binary"))
+    testing.record_events(exp_id, [(f"u{i}", i % 2) for i in range(300)])
+    screen = open_app(tab="A/B testing", test=exp_id)
+    screen.press("Pause").see("Paused a life")
+    assert testing.get_experiment(exp_id).status == "paused"
+    screen.press("Resume").see("Resumed a life")
+    screen.press("New phase").see("results are compared within phases")
+    screen.fill("Reason", "ramp up")
+    dialog(screen).get_by_role("slider").first.press("End")
+    confirm(screen, "Start phase").see("Phase 2 has begun")
+    assert testing.get_experiment(exp_id).phases[-1]["shares"]["treatment"] == 1.0
+    screen.press("Conclude").see("The test takes no more subjects")
+    screen.fill("Reason", "enough")
+    confirm(screen, "Conclude").see("Decided on")
+    screen.press("Archive").see("nothing is deleted")
+    confirm(screen, "Archive").see("Archived a life")
+    assert testing.get_experiment(exp_id).status == "archived"
+    screen.go(**{"tab": "A/B testing", "test": exp_id, "ab_testing.status": "Archived"})
+    screen.press("Delete").see("deleted for good")
+    dialog(screen).get_by_role("textbox").fill("a life")
+    confirm(screen, "Delete").see("Deleted a life")
+    assert testing.list_experiments(status="archived") == []
+
+
+def test_an_event_is_recorded_by_hand(open_app, testing):
+    exp_id = testing.create_experiment(ExperimentConfig(name="by hand", metric_name="clicked", metric_type="binary"))
+    screen = open_app(tab="A/B testing", test=exp_id)
+    screen.press("Record an event").see("For the test")
+    screen.fill("User id", "user-7")
+    confirm(screen, "Record").see("Recorded the event")
+    assert sum(testing.check_exposure(exp_id).n_assigned.values()) == 1
+
+
+def test_events_appear_while_words_are_typed_and_the_box_keeps_them_and_the_focus(open_app, testing):
+    exp_id = testing.create_experiment(ExperimentConfig(name="live", metric_name="clicked", metric_type="binary"))
+    screen = open_app(tab="A/B testing", test=exp_id)
+    screen.see("Nobody was assigned yet.")
+    box = screen.page.get_by_label("Search", exact=True)
+    box.press_sequentially("li")
+    testing.record_events(exp_id, [(f"u{i}", i % 2) for i in range(400)])
+    screen.see("The split is as planned")
+    assert box.input_value() == "li"
+    assert box.evaluate("e => e === document.activeElement")
+    box.press_sequentially("ve")
+    box.press("Enter")
+    screen.see("1 test")
+    assert "ab_testing.search=live" in screen.page.url
+
+
+def test_a_link_opens_a_section_a_reload_keeps_it_and_back_leaves_it(open_app, testing):
+    exp_id = testing.create_experiment(ExperimentConfig(name="linked", metric_name="minutes"))
+    testing.record_events(exp_id, [(f"u{i}", float(i % 7)) for i in range(300)])
+    screen = open_app(tab="A/B testing", test=exp_id, **{"ab_testing.section": "Distribution"})
+    screen.page.locator(".js-plotly-plot").first.wait_for()
+    screen.page.reload()
+    screen.see("linked").page.locator(".js-plotly-plot").first.wait_for()
+    option(screen, "Subjects").see("Who gets what")
+    screen.page.go_back()
+    screen.idle().page.locator(".js-plotly-plot").first.wait_for()
+    assert "ab_testing.section=Distribution" in screen.page.url
+    assert screen.page.get_by_text("Who gets what").count() == 0
+
+
+def test_values_come_from_a_file_and_all_of_a_version_is_deleted(open_app, monitoring):
+    feed(monitoring, days=12)
+    screen = open_app(tab="Monitoring", watch="churn:1.1.0")
+    screen.press("Log values").see("Predictions behind it")
+    option(screen, "A file").see("All rows are stored, or none.")
+    rows = "".join(f"f1,0.9{i},2026-03-{10 + i}T00:00Z\n" for i in range(9))
+    upload(screen, "Add values", "values.csv", f"metric,value,at\n{rows}".encode())
+    screen.see("Stored 9 new of 9 values")
+    assert len(monitoring.performance_history("churn", "1.1.0", "f1")) == 9
+    screen.press("Delete").see("artifact stay")
+    dialog(screen).get_by_role("textbox").fill("churn 1.1.0")
+    confirm(screen, "Delete").see("Deleted 21 values")
+    assert monitoring.list_monitored() == []
+
+
+def test_a_reference_is_selected_in_its_table_and_deleted(open_app, monitoring):
+    frame = pd.DataFrame({"age": np.arange(60.0)})
+    monitoring.set_reference("churn", "1.1.0", frame, label="spring")
+    monitoring.set_reference("churn", "1.1.0", frame + 1, label="summer")
+    screen = open_app(tab="Monitoring", watch="churn:1.1.0", **{"monitoring.section": "Features"})
+    screen.see("2 references")
+    screen.click_row(0, table=-1)
+    screen.press("Delete reference").see("“summer”, set on")
+    confirm(screen, "Delete").see("Deleted 1 reference")
+    assert [found.label for found in monitoring.list_references("churn", "1.1.0")] == ["spring"]
+
+
+def test_predictions_are_uploaded_and_their_labels_come_later(open_app, monitoring):
+    feed(monitoring, days=12)
+    screen = open_app(tab="Monitoring", watch="churn:1.1.0", **{"monitoring.section": "Predictions"})
+    screen.press("Upload predictions").see("A known id is not stored again")
+    rows = "".join(f"p{i},{'stay' if i % 2 else 'leave'},0.8,2026-03-12T00:00Z\n" for i in range(60))
+    upload(screen, "Add predictions", "p.csv", f"prediction_id,prediction,probability,at\n{rows}".encode())
+    screen.see("Added 60 predictions")
+    screen.press("Upload labels").see("a later one replaces an earlier one")
+    rows = "".join(f"p{i},stay\n" for i in range(40))
+    upload(screen, "Add labels", "l.csv", f"prediction_id,label\n{rows}".encode())
+    screen.see("40 labels found a prediction").see("Accuracy of logged predictions by day")
+    assert monitoring.prediction_performance("churn", "1.1.0").total.n_labelled == 40

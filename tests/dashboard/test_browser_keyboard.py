@@ -95,7 +95,7 @@ def test_a_test_is_created_filled_concluded_and_its_winner_promoted_by_keys(open
     assert (made.treatment_version_id, str(made.config.metric_type)) == (seed.versions[2], "binary")
     keyboard.press("Upload events").see("Rows whose")
     keyboard.file("^Upload$|Browse", "events.csv", events(0.25), "text/csv", tmp_path)
-    keyboard.press("^Upload$", dialog=True, key="Shift+Tab")
+    keyboard.press("^Add events$", dialog=True, key="Shift+Tab")
     keyboard.see("The split is as planned").see("Ship treatment")
     keyboard.press("^Conclude").see("The test takes no more subjects")
     keyboard.press("^Conclude", dialog=True).see("Decided on")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from charts.monitoring import plot_control_chart, plot_psi_heatmap
 from charts.monitoring_series import plot_label_counts, plot_prediction_scores, plot_rollup, plot_segments
 from dashboard import monitoring_compare as compare
 from dashboard import monitoring_predictions as predictions
@@ -141,12 +142,12 @@ def test_more_rules_mark_more_points_and_the_verdict_stays(app_test, monitoring)
     feed(monitoring, drop=0.05)
     test = section(app_test, "Performance", **{"monitoring.window": "30 days"})
     verdict = [m.value for m in test.markdown if "left its control limits" in str(m.value)]
-    before = next(table.value for table in test.dataframe if "Rule" in table.value)
+    before = next(table.value for table in test.dataframe if "Rules" in table.value)
     healthy(test.pills(key="monitoring.rules_of").set_value(["3-sigma", "nelson"]).run())
-    after = next(table.value for table in test.dataframe if "Rule" in table.value)
-    assert any(rule.startswith("nelson") for rule in after["Rule"])
-    assert not any(rule.startswith("nelson") for rule in before["Rule"])
-    assert "ewma" not in set(after["Rule"])
+    after = next(table.value for table in test.dataframe if "Rules" in table.value)
+    assert after["Rules"].str.contains("one point beyond 3 sigma").any()
+    assert not before["Rules"].str.contains("one point beyond 3 sigma").any()
+    assert not after["Rules"].str.contains("EWMA").any()
     assert [m.value for m in test.markdown if "left its control limits" in str(m.value)] == verdict
     assert test.query_params["monitoring.rules_of"] == ["3-sigma", "nelson"]
 
@@ -376,6 +377,25 @@ def test_the_figures_have_titles_units_and_words_for_nothing(monitoring):
         assert "NaN" not in figure.to_json()
     for empty in (plot_rollup(frame[:0], "m", "day"), plot_segments("m", {})):
         assert empty.layout.annotations[0].text == "no points in this period"
+
+
+def test_a_single_point_stands_among_days_and_not_fractions_of_a_second(monitoring):
+    monitoring.log_performance("churn", "1.0.0", "accuracy", 0.9, at=NOW)
+    figure = plot_control_chart(monitoring.detect_performance_drift("churn", "1.0.0", "accuracy"))
+    first, last = figure.layout.xaxis.range
+    assert (NOW - first, last - NOW) == (timedelta(days=1), timedelta(days=1))
+
+
+def test_the_heat_map_begins_with_the_first_window_that_has_data(monitoring):
+    monitoring.set_reference("churn", "1.0.0", features(300))
+    for day in (0, 3):
+        monitoring.log_features("churn", "1.0.0", features(200, 9.0, day), at=NOW + timedelta(days=day, hours=1))
+    history = monitoring.feature_history("churn", "1.0.0", days=20)
+    heat = plot_psi_heatmap(history).data[0]
+    assert len(history.windows) > 4
+    assert list(heat.x) == list(history.windows[-4:])
+    assert [value is None for value in heat.z[0]] == [False, True, True, False]
+    assert heat.text[0][0] == "✗"
 
 
 def test_hostile_names_are_shown_verbatim_in_every_new_section(app_test, monitoring):

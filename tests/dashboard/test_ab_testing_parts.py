@@ -1,0 +1,146 @@
+"""The A/B testing tab as a whole: a part that fails hides no other, nothing is read twice, and several treatments."""
+
+from __future__ import annotations
+
+import pytest
+
+from ab_testing import ABTestingFramework, ExperimentConfig
+from charts.ab_testing import outline, plot_cumulative_effect, plot_distribution, readable_range
+from dashboard import ab_testing_tab as tab
+from tests.dashboard.conftest import healthy, shown_errors, texts
+from tests.dashboard.test_ab_testing_tab import run_test, visit
+
+
+@pytest.fixture
+def testing(store):
+    return ABTestingFramework(store)
+
+
+PARTS = {  # what is broken: words of the parts above and below it that stay, and how many figures
+    "dashboard.ab_testing_tab.list_frame": (["Exposure", "Ship treatment"], 1),
+    "chain.links_of_test": (["Exposure", "Ship treatment"], 1),
+    "dashboard.ab_testing_tab.exposure_frame": (["1 test", "Without the analysis there is nothing"], 0),
+    "dashboard.ab_testing_details._draw_exposure": (["1 test", "Ship treatment"], 1),
+    "dashboard.ab_testing_details._draw_verdict": (["Exposure", "The split is as planned"], 1),
+    "dashboard.ab_testing_details._draw_actions": (["Exposure", "Ship treatment"], 1),
+    "charts.ab_testing.plot_forest": (["Exposure", "Ship treatment"], 0),
+    "dashboard.ab_testing_forms.create_form": (["Exposure", "Ship treatment"], 1),
+    "dashboard.ab_testing_simulation.simulation_form": (["Exposure", "Ship treatment"], 1),
+    "dashboard.ab_testing_dialogs.dialogs": (["Exposure", "Ship treatment"], 1),
+}
+
+
+@pytest.mark.parametrize("error", [ValueError, ZeroDivisionError], ids=["expected", "bug"])
+@pytest.mark.parametrize("broken", PARTS)
+def test_a_part_that_fails_leaves_the_others_standing(app_test, testing, monkeypatch, broken, error):
+    test = visit(app_test, test=run_test(testing, lift=0.15))
+
+    def fail(*_arguments, **_options):
+        raise error("secret words")
+
+    monkeypatch.setattr(broken, fail)
+    test.session_state["ab_testing.remembered"] = None
+    test.run()
+    if error is ValueError:
+        assert ["secret words" in words for words in shown_errors(test)] == [True]
+        healthy(test)
+    else:
+        (bug,) = test.exception
+        assert "ZeroDivisionError (error " in bug.message
+        assert "secret words" not in bug.message + "".join(bug.stack_trace)
+        assert not shown_errors(test)
+    kept, n_charts = PARTS[broken]
+    for words in kept:
+        assert words in texts(test)
+    assert len(test.get("plotly_chart")) == n_charts
+    assert "Size a test" in [form.label for form in test.expander]
+
+
+def test_a_test_is_read_once_although_reading_it_stores_a_look(app_test, testing, monkeypatch):
+    exp_id = run_test(testing, lift=0.15)
+    calls = []
+    original = ABTestingFramework.analyze_experiment
+    monkeypatch.setattr(
+        ABTestingFramework, "analyze_experiment", lambda self, *a, **k: calls.append(a) or original(self, *a, **k)
+    )
+    test = visit(app_test, test=exp_id)
+    assert len(testing.looks(exp_id)) == 1
+    healthy(test.run())  # as the page is drawn again when the look is noticed
+    healthy(test.button(key="ab_testing.conclude.open").click().run())
+    assert len(calls) == 1
+    assert test.dataframe[0].value["Verdict"].tolist() != ["not looked at yet"]
+
+
+def test_what_somebody_else_wrote_after_the_look_is_read(app_test, testing):
+    exp_id = run_test(testing, lift=0.15)
+    test = visit(app_test, test=exp_id)
+    testing.record_event(exp_id, "somebody", 1)
+    healthy(test.run())
+    assert next(t.value for t in test.dataframe if "Assigned" in t.value)["Assigned"].sum() == 1_001
+
+
+def test_of_several_treatments_the_list_names_the_one_that_stands_best(testing):
+    exp_id = run_test(testing, n=1_200, treatments={"small": 0.3, "large": 0.3})
+    users = [f"more-{i}" for i in range(1_200)]
+    variants = testing.assign_many(exp_id, users)
+    testing.record_events(exp_id, [(u, int(v == "large")) for u, v in zip(users, variants, strict=True)])
+    analysis = tab.build_test_view(testing, exp_id).analysis
+    row = tab.build_view(testing, tab.Choices()).frame.iloc[0]
+    assert row["Verdict"].endswith(": large")
+    assert row["Effect"].startswith("+")
+    assert row["Subjects"] == sum(analysis.n_subjects.values())
+    assert row["Treatment"] == "several"
+
+
+def test_every_test_of_a_page_says_whether_somebody_looked(testing):
+    for number in range(tab.MAX_CHECKED + 2):
+        run_test(testing, f"test {number}", n=4)
+    frame = tab.build_view(testing, tab.Choices()).frame
+    assert set(frame["Verdict"]) == {"not looked at yet"}
+    assert frame["Subjects"].notna().sum() == tab.MAX_CHECKED
+
+
+def test_a_verdict_is_said_once(testing):
+    exp_id = run_test(testing, lift=0.15)
+    view = tab.build_test_view(testing, exp_id)
+    assert view.verdict == "Ship treatment"
+    assert view.reason.startswith("clicked is")
+    small = tab.build_test_view(testing, run_test(testing, "small", n=20))
+    assert "subjects in the smallest variant" in small.reason
+    assert "subjects in the smallest variant" not in small.progress
+
+
+def test_p_values_stand_in_sentences_without_two_signs():
+    assert tab.p_equals(1e-9) == "p < 0.0001"
+    assert tab.p_equals(0.25) == "p = 0.250"
+
+
+# -- figures -----------------------------------------------------------------------------------------
+
+
+def test_the_last_intervals_fill_the_axis_and_every_effect_is_in_it(testing):
+    exp_id = testing.create_experiment(ExperimentConfig(name="days", metric_name="minutes"))
+    rows = [
+        {"user_id": f"u{i}", "value": float(i % 7), "at": f"2026-03-{1 + i // 100:02d}T12:00:00Z"} for i in range(1_200)
+    ]
+    testing.record_events(exp_id, rows)
+    points = testing.daily_series(exp_id)
+    low, high = readable_range(points)
+    assert low < 0 < high
+    assert all(low < point.effect < high for point in points)
+    last = points[-1]
+    assert low < last.sequential_lower < last.sequential_upper < high
+    assert high - low < points[0].sequential_upper - points[0].sequential_lower
+    assert tuple(plot_cumulative_effect(points).layout.yaxis.range) == (low, high)
+
+
+def test_three_distributions_are_outlines_that_fall_to_zero_where_nobody_is(testing):
+    exp_id = run_test(testing, n=3, treatments={"small": 0.3, "large": 0.3}, metric_type="continuous")
+    testing.record_events(exp_id, [(f"u{i}", i / 7) for i in range(300)])
+    frame = testing.distribution(exp_id)
+    figure = plot_distribution(frame)
+    assert {trace.line.shape for trace in figure.data} == {"hv"}
+    gap = frame[frame["variant"] == "baseline"].iloc[[0, 5]]
+    x, y = outline(gap)
+    assert y[0] == y[2] == y[-1] == 0.0
+    assert x[2] == pytest.approx(gap["upper"].iloc[0])
