@@ -28,7 +28,7 @@ def test_the_view_counts_models_versions_production_and_stale(seed):
     assert view.n_found == 3
     assert set(view.ids) == set(seed.versions)
     assert set(view.frame["Stage"]) == {"★ Production", "□ Archived", "○ Development"}
-    assert list(view.frame["Recorded since"]).count([]) == 2
+    assert list(view.frame["Since then"]).count([]) == 2
 
 
 def test_stale_versions_are_counted_without_reading_them(seed):
