@@ -23,7 +23,8 @@ __all__ = ["dialogs", "history_frame", "register_form", "render_history", "rende
 TAB = "registry"
 SECTIONS = ("Overview", "Model card", "Dependencies", "Files", "History")
 STAGES = ("Development", "Staging", "Production", "Archived")
-BUMPS = {"Next minor": "minor", "Next major": "major", "Next patch": "patch", "I name it": None}
+OWN_NUMBER = "Own number"
+BUMPS = {"Minor": "minor", "Major": "major", "Patch": "patch", OWN_NUMBER: None}
 MAX_COMPARED = 5
 MAX_HISTORY = 200  # events shown; the export has all
 
@@ -356,9 +357,9 @@ def register_form(app: ui.App) -> None:
             )
             name = st.selectbox("Name", names, index=None, accept_new_options=True,
                                 placeholder="Choose a model, or type a new name", **key("name"))  # fmt: skip
-            bump = st.segmented_control("Version", list(BUMPS), default="Next minor", required=True, **key("bump"))
+            bump = st.segmented_control("Next version", list(BUMPS), default="Minor", required=True, **key("bump"))
             version = (
-                st.text_input("Version number", placeholder="1.2.0", **key("version")) if bump == "I name it" else None
+                st.text_input("Version number", placeholder="1.2.0", **key("version")) if bump == OWN_NUMBER else None
             )
             kind = st.selectbox("Type", chain.model_types(), format_func=lambda k: k.replace("_", " "), **key("type"))
             stage = st.segmented_control("Stage", STAGES[:2], default=STAGES[0], required=True, **key("stage"))

@@ -35,7 +35,7 @@ def render_model(app: ui.App, name: str) -> None:
         st.markdown(f"**Stages of {formats.markdown(name)}**", width="stretch")
         st.button("Edit model", key=f"{TAB}.model.edit", type="tertiary", icon=":material/edit_note:",
                   disabled=not app.can_edit, on_click=ui.open_dialog, args=(f"{TAB}.model",),
-                  kwargs={"name": name})  # fmt: skip
+                  kwargs={"model": name})  # fmt: skip
     sentence = model_sentence(model)
     if sentence:
         ui.note(sentence)
@@ -71,11 +71,12 @@ def dialogs(app: ui.App) -> None:
 
 
 @st.dialog("Edit model", on_dismiss=ui.close_dialog)
-def _model_dialog(app: ui.App, name: str) -> None:
+def _model_dialog(app: ui.App, model: str) -> None:
+    name = model
     with ui.errors("edit model"):
-        model = app.registry.get_model(name)
-        shown = drafts.as_opened(lambda: _editable(model))
-        st.markdown(f"**{formats.markdown(name)}**, with {formats.plural(model.n_versions, 'version')}")
+        found = app.registry.get_model(name)
+        shown = drafts.as_opened(lambda: _editable(found))
+        st.markdown(f"**{formats.markdown(name)}**, with {formats.plural(found.n_versions, 'version')}")
         lines = "\n".join(f"{key} = {value}" for key, value in sorted(shown["tags"].items()))
         with st.form(f"{TAB}.model.form", border=False):
             description = st.text_area("Description", shown["description"], key=f"{TAB}.model.description.{name}")

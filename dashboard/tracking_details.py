@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from experiment_tracking import Artifact, Run
 
-__all__ = ["dialogs", "metrics_frame", "render_run", "selection_buttons", "values_frame"]
+__all__ = ["dialogs", "environment_frame", "metrics_frame", "render_run", "selection_buttons", "values_frame"]
 
 TAB = "tracking"
 PREVIEW_BYTES = 20_000
@@ -37,6 +37,19 @@ def values_frame(values: dict[str, object], heading: str) -> pd.DataFrame:
 
     rows = [(key, formats.value_text(value)) for key, value in sorted(values.items())]
     return pd.DataFrame(rows, columns=[heading, "value"])
+
+
+def environment_frame(environment: Mapping[str, Any]) -> pd.DataFrame:
+    """Return what a run ran in as a table: a row a property, or a part of one (`git: commit`)."""
+    flat: dict[str, object] = {}
+    for key, value in environment.items():
+        if key == "packages":
+            continue
+        for part, item in value.items() if isinstance(value, dict) else ((None, value),):
+            is_size = str(part or key).endswith("_bytes") and isinstance(item, int | float)
+            words = f"{key}: {part}" if part is not None else key
+            flat[words.removesuffix("_bytes").replace("_", " ")] = formats.size(item) if is_size else item
+    return values_frame(flat, "property")
 
 
 def metrics_frame(run: Run) -> pd.DataFrame:
@@ -97,8 +110,7 @@ def render_run(app: ui.App, run: Run) -> None:
                 "Environment: code, packages, hardware", key=f"{TAB}.environment", on_change="rerun"
             ) as box:
                 if box.open:
-                    flat = {key: value for key, value in run.environment.items() if key != "packages"}
-                    ui.plain_table(values_frame(flat, "property"), f"{TAB}.env", alt="Environment")
+                    ui.plain_table(environment_frame(run.environment), f"{TAB}.env", alt="Environment")
                     packages = run.environment.get("packages")
                     if isinstance(packages, dict):
                         ui.plain_table(values_frame(packages, "package"), f"{TAB}.packages", alt="Packages")
@@ -362,8 +374,8 @@ def _register_dialog(app: ui.App, run_id: str) -> None:
         models = [model.name for model in app.registry.list_models()]
         path = st.selectbox("File", [artifact.path for artifact in artifacts], key=f"{TAB}.register.path.{run_id}")
         name = st.selectbox(
-            "Model name", models, index=0 if models else None, accept_new_options=True, key=f"{TAB}.register.name",
-            placeholder="Choose a model, or type a new name",
+            "Model name", models, index=0 if len(models) == 1 else None, accept_new_options=True,
+            key=f"{TAB}.register.name", placeholder="Choose a model, or type a new name",
         )  # fmt: skip
         version = st.text_input(
             "Version", key=f"{TAB}.register.version", placeholder="1.2.0", help="Left empty: the next minor version."

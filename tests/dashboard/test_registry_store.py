@@ -27,7 +27,8 @@ def test_a_model_is_described_in_one_line_and_its_text_is_no_markup(seed):
 
 def test_editing_a_model_changes_what_was_changed_and_nothing_else(app_test, seed):
     seed.registry.update_model("churn", description="who leaves", tags={"team": "retention"})
-    test = open_dialog(app_test, "model", name="churn")
+    test = app_test(tab="Registry", query={"registry.model": ["churn"]})
+    healthy(test.button(key="registry.model.edit").click().run())
     seed.registry.update_model("churn", description="changed by someone else")
     test.text_input(key="registry.model.owner.churn").set_value("ada")
     test.text_area(key="registry.model.tags.churn").set_value("team = growth\nlevel = 2")

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from dashboard.tracking_compare import differences, differences_frame, main_metric
+from dashboard.tracking_details import environment_frame
 from dashboard.tracking_tab import Choices, build_view, last_value_expression, tidy_column
 from db import StateError
 from model_registry import ModelRegistryManager
@@ -190,6 +191,19 @@ def test_one_run_shows_its_params_metrics_files_and_ties(app_test, seed):
     assert "2 files" in texts(test)
     healthy(test.selectbox(key=f"tracking.artifact.{seed.runs[0]}").set_value("report.txt").run())
     assert "report of run 0" in [code.value.strip() for code in test.code]
+
+
+def test_what_a_run_ran_in_is_listed_property_by_property():
+    frame = environment_frame(
+        {
+            "git": {"commit": "abc", "dirty": False}, "script": "train.py", "packages": {"numpy": "2.4.6"},
+            "hardware": {"memory_bytes": 25_276_502_016, "cpu_count": 2},
+        }
+    )  # fmt: skip
+    assert dict(frame.itertuples(index=False)) == {
+        "git: commit": "abc", "git: dirty": "no", "hardware: cpu count": "2", "hardware: memory": "25.3 GB",
+        "script": "train.py",
+    }  # fmt: skip
 
 
 def test_the_error_of_a_failed_run_is_shown(app_test, seed):
