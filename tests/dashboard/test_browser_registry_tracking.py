@@ -1,4 +1,4 @@
-"""Registry and Tracking in a browser: axe-core finds nothing in any section or dialog; the jobs beside the main ones."""
+"""Registry and Tracking in a browser: axe-core finds nothing in sections and dialogs; the jobs beside the main ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def in_dialogs(screen, axe, names, name):
     """Open each dialog by its button (the last one of that name), look into it, and close it."""
     found = []
     for button, words in names:
-        screen.press(re.compile(f"{button}$"), exact=False).see(words)
+        screen.press(re.compile(button.replace("/", r"\/") + "$"), exact=False).see(words)
         found += serious(screen, axe, f"{name}-{button}".replace("/", "-"))
         screen.page.keyboard.press("Escape")
         screen.page.get_by_role("dialog").wait_for(state="hidden")
