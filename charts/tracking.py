@@ -521,7 +521,7 @@ def plot_explanation(explanation: Any) -> go.Figure:
     ]
     figure.add_bar(
         x=[e.strength for e in effects], y=names, orientation="h", marker_color=SERIES_COLORS[0], name="association",
-        text=signs, textposition="auto", hovertemplate="%{y}: %{x:.3f} %{text}<extra></extra>",
+        text=signs, textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x:.3f} %{text}<extra></extra>",
     )  # fmt: skip
     if any(e.importance is not None for e in effects):
         figure.add_scatter(

@@ -33,7 +33,6 @@ RANKING_NUMBERS = ("rank", "best step", "mean", "standard deviation", "min", "ma
 NO_GROUPS = "Each run by itself"
 MAX_RUNS = 5_000  # runs that are read at once; more are narrowed by the filter
 MAX_ROWS = 50  # rows of the ranking that are shown
-_MARKS = {"number": "number", "category": "category"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +143,7 @@ def explanation_frame(explanation: Explanation) -> pd.DataFrame:
             direction = "rises with it" if effect.correlation > 0 else "falls with it"
         rows.append(
             {
-                "param": effect.param, "kind": _MARKS.get(effect.kind, effect.kind),
+                "param": effect.param, "kind": effect.kind,
                 "association": formats.number(effect.strength), "direction": direction,
                 "p-value": formats.number(effect.p_value), "best value": formats.value_text(effect.best_value),
                 "runs": formats.whole(effect.n_runs), "values": formats.whole(effect.n_values),
