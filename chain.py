@@ -39,6 +39,7 @@ from db import (
     RunRow,
     StageEventRow,
     StateError,
+    TrackingExperimentRow,
 )
 from errors import ModelDeskError
 from tracking_parts.mlflow_source import read_registered_versions
@@ -52,6 +53,7 @@ __all__ = [
     "Link",
     "VersionsImport",
     "create_test_between_versions",
+    "deleted_experiment_names",
     "deleted_version_ids",
     "has_example_data",
     "import_mlflow_store",
@@ -412,6 +414,18 @@ def deleted_version_ids(database: Database, *, limit: int = 500) -> list[str]:
             .limit(limit)
         )
         return [uid for (uid,) in rows]
+
+
+def deleted_experiment_names(database: Database, *, limit: int = 500) -> list[str]:
+    """Return the names of deleted tracking experiments that can still be restored, the last deleted first."""
+    with database.read() as session:
+        rows = (
+            session.query(TrackingExperimentRow.name)
+            .filter(TrackingExperimentRow.deleted_at.is_not(None))
+            .order_by(TrackingExperimentRow.deleted_at.desc())
+            .limit(limit)
+        )
+        return list(dict.fromkeys(name for (name,) in rows))
 
 
 def has_example_data(database: Database) -> bool:

@@ -8,6 +8,7 @@ The arrays come from pure functions (`comparison_bars`, `production_periods`) th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -99,7 +100,9 @@ def plot_comparison(comparison: ModelComparison) -> go.Figure:
         x_title=f"Change (% of {baseline.version})",
         height=MARGIN_HEIGHT + ROW_HEIGHT * max(2, len(bars)),
         alt=f"Relative change of {len({bar.metric for bar in bars})} metrics against version {baseline.version}: "
-        + "; ".join(f"{bar.metric} of {bar.version} {bar.change_percent:+.2f}%, {bar.direction}" for bar in bars[:12]),
+        + "; ".join(
+            f"{bar.metric} of {bar.version} {_percent_text(bar.change_percent)}, {bar.direction}" for bar in bars[:12]
+        ),
     )
     groups = dict.fromkeys(bar.direction if by_verdict else bar.version for bar in bars)
     for index, group in enumerate(groups):
@@ -111,7 +114,7 @@ def plot_comparison(comparison: ModelComparison) -> go.Figure:
             y=[shorten_label(bar.metric) for bar in chosen],
             x=[bar.change_percent for bar in chosen],
             marker_color=color,
-            text=[f"{bar.change_percent:+.2f}%" for bar in chosen],
+            text=[_percent_text(bar.change_percent) for bar in chosen],
             textposition="outside",  # inside, grey on the bar is not readable
             cliponaxis=False,
             customdata=[[bar.baseline, bar.value, bar.version, bar.direction] for bar in chosen],
@@ -120,7 +123,7 @@ def plot_comparison(comparison: ModelComparison) -> go.Figure:
         )
     figure.update_yaxes(autorange="reversed", showgrid=False)
     ends = [0.0, *(bar.change_percent for bar in bars)]
-    room = 0.14 * ((max(ends) - min(ends)) or 1.0)  # for the numbers beyond the ends of the bars
+    room = 0.16 * ((max(ends) - min(ends)) or 1.0)  # for the numbers beyond the ends of the bars
     figure.update_xaxes(range=[min(ends) - room, max(ends) + room])
     figure.update_layout(barmode="group", bargap=0.35)
     if left_out:
@@ -138,6 +141,14 @@ def plot_comparison(comparison: ModelComparison) -> go.Figure:
         )
         figure.update_layout(margin_b=90)
     return figure
+
+
+def _percent_text(percent: float) -> str:
+    """Return a change with its sign and three significant digits: `+5.17 %`, `−94.3 %`, `+1,230 %`."""
+    if not percent:
+        return "0 %"
+    places = 2 - math.floor(math.log10(abs(percent)))
+    return f"{round(percent, places):+,.{min(max(0, places), 6)}f} %".replace("-", "−")
 
 
 # -- performance over time ---------------------------------------------------------------------------

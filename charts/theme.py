@@ -101,6 +101,7 @@ FONT_FAMILY = '"Source Sans", "Source Sans 3", "Segoe UI", system-ui, -apple-sys
 TEMPLATE_LIGHT = "modeldesk"
 TEMPLATE_DARK = "modeldesk_dark"
 DEFAULT_HEIGHT = 360  # pixels
+_TITLE_TOP, _LEGEND_GAP, _MARGINS = 10, 5, 104  # pixels: above the title, below the legend, above and below the plot
 _LABEL_WIDTH = 48  # characters of a user's name shown in a legend or on an axis
 
 
@@ -212,6 +213,8 @@ def base_figure(
     """
     figure = go.Figure()
     figure.update_layout(template=TEMPLATE_LIGHT, height=height, meta={"alt": alt or title or ""})
+    # Plotly places both by shares of the height: in a tall figure the legend would lie on the title.
+    figure.update_layout(title_y=1 - _TITLE_TOP / height, legend_y=1 + _LEGEND_GAP / max(1, height - _MARGINS))
     if title is not None:
         figure.update_layout(title_text=title)
     else:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 
 from charts.theme import (
+    DEFAULT_HEIGHT,
     NEUTRAL,
     SERIES_COLORS,
     add_level,
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "ParallelAxis",
     "figure_from_json",
+    "parallel_axis",
     "pareto_front",
     "plot_box",
     "plot_curves",
@@ -52,9 +56,12 @@ __all__ = [
 MAX_SERIES = 30  # curves in one figure: more cannot be told apart
 FEW_STEPS = 8  # up to so many, every step has its tick
 LEGEND_ROW = 3  # names that stand beside each other above a narrow figure
-LOG_SPAN = (
-    100.0  # greatest to least positive value of a param from which its axis of parallel coordinates is logarithmic
-)
+LEGEND_ROW_PIXELS = 22
+# Of parallel coordinates: greatest to least positive value of a param from which its axis is logarithmic; texts named
+# on an axis; and the mark where the lines of runs without a value cross it.
+LOG_SPAN = 100.0
+MAX_TICKS = 20
+MISSING = "(missing)"
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -172,8 +179,12 @@ def plot_curves(
         figure.update_xaxes(type="log")
     figure.update_layout(showlegend=True)
     if min(len(groups), MAX_SERIES) > LEGEND_ROW:
-        # Several rows of names would grow up into the title: they go below the axis, where the margin grows with them.
-        figure.update_layout(legend={"y": -0.22, "yanchor": "top"})
+        # Several rows of names would grow up into the title: they go to the foot of a figure that grows with them.
+        rows = -(-min(len(groups), MAX_SERIES) // LEGEND_ROW)
+        figure.update_layout(
+            height=DEFAULT_HEIGHT + LEGEND_ROW_PIXELS * rows,
+            legend={"yref": "container", "y": 0, "yanchor": "bottom"},
+        )
     if len(groups) > MAX_SERIES:
         figure.add_annotation(
             text=f"the first {MAX_SERIES} of {len(groups)} curves",
@@ -210,7 +221,7 @@ def _bare(column: str) -> str:
 
 
 def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, title: str | None = None) -> go.Figure:
-    """Draw a line a run through its params to its metric.
+    """Draw a line a run through its params to its metric; a run without a param crosses its axis at a mark of its own.
 
     Parameters
     ----------
@@ -227,36 +238,127 @@ def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, t
     kept = frame[np.isfinite(_column(frame, metric)[0])]
     if len(kept) == 0:
         return empty_figure(title, f"No run has a finite {_bare(metric)}")
-    dimensions = []
-    for name in [*[c for c in columns if c in kept and c != metric], metric]:
-        values, labels = _column(kept, name)
-        ticks = None if labels is not None or name == metric else _log_ticks(values)
-        if ticks is not None:
-            values = np.log10(values)
-        finite = values[np.isfinite(values)]
-        low = float(finite.min()) if len(finite) else 0.0
-        dimension: dict[str, Any] = {"label": _bare(name), "values": np.where(np.isfinite(values), values, low)}
-        if ticks is not None:
-            dimension |= {"tickvals": np.log10(ticks).tolist(), "ticktext": [f"{tick:.3g}" for tick in ticks]}
-        if labels is not None:
-            dimension |= {
-                "tickvals": list(range(len(labels))),
-                "ticktext": [shorten_label(text, 20) for text in labels],
-            }
-        dimensions.append(dimension)
+    axes = [
+        parallel_axis(kept[name], name, logarithmic=name != metric)
+        for name in [*[c for c in columns if c in kept and c != metric], metric]
+    ]
     colors = _column(kept, metric)[0]
     figure = base_figure(
         title or f"Params and {_bare(metric)}",
-        alt=f"Parallel coordinates of {len(kept)} runs, coloured by {_bare(metric)}.",
+        alt=f"Parallel coordinates of {len(kept)} runs, coloured by {_bare(metric)}."
+        + (
+            f" Where a param is missing, the line crosses its axis at {MISSING}."
+            if any(a.n_missing for a in axes)
+            else ""
+        ),
     )
     figure.add_trace(
         go.Parcoords(
-            dimensions=dimensions,
+            dimensions=[axis.dimension() for axis in axes],
             line={"color": colors, "colorscale": _LINE_SCALE, "showscale": True},
+            # The ends of an axis are ticks of ours, with three digits; Plotly would write them again, with six.
+            rangefont={"size": 1, "color": "rgba(0,0,0,0)"},
         )
     )
-    figure.update_layout(margin={"l": 70, "r": 70, "t": 80, "b": 30})
+    longest = max(len(text) for _, text in axes[0].ticks)
+    figure.update_layout(margin={"l": max(70, 24 + 6 * longest), "r": 70, "t": 80, "b": 30})
     return figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelAxis:
+    """One axis of parallel coordinates.
+
+    Attributes
+    ----------
+    label : str
+    places : tuple of float
+        Where the line of each run crosses the axis.
+    ticks : tuple of (place, text)
+        The lowest first. Runs without a value cross at a tick of their own, below all values.
+    n_missing : int
+        Runs without a (finite) value.
+    """
+
+    label: str
+    places: tuple[float, ...]
+    ticks: tuple[tuple[float, str], ...]
+    n_missing: int
+
+    def dimension(self) -> dict[str, Any]:
+        """Return the axis as Plotly takes it."""
+        return {
+            "label": self.label,
+            "values": list(self.places),
+            "tickvals": [place for place, _ in self.ticks],
+            "ticktext": [text for _, text in self.ticks],
+        }
+
+
+def parallel_axis(column: pd.Series[Any], name: str, *, logarithmic: bool = True) -> ParallelAxis:
+    """Return an axis for a column: numbers where they are (or their logarithm), texts evenly spaced.
+
+    With `logarithmic`, positive numbers that span a factor of `LOG_SPAN` lie on a logarithmic axis.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> axis = parallel_axis(pd.Series([16.0, None, 64.0]), "params.width")
+    >>> axis.ticks[0], axis.places[1] < 16.0, axis.n_missing
+    ((8.8, '(missing)'), True, 1)
+    """
+    items = list(column)
+    present = [item for item in items if not _is_missing(item)]
+    if all(_is_number(item) for item in present):
+        values = np.array([np.nan if _is_missing(item) else float(item) for item in items], dtype=np.float64)
+        log_ticks = _log_ticks(values) if logarithmic else None
+        places = values if log_ticks is None else np.log10(values)
+        finite = places[np.isfinite(places)]
+        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+        marks = _linear_ticks(low, high) if log_ticks is None else log_ticks
+        ticks = [(mark if log_ticks is None else math.log10(mark), _tick_text(mark)) for mark in marks]
+        room = 0.15 * ((high - low) or 1.0)
+    else:
+        labels = sorted({str(item) for item in present})
+        places = np.array(
+            [np.nan if _is_missing(item) else float(labels.index(str(item))) for item in items], dtype=np.float64
+        )
+        every = -(-len(labels) // MAX_TICKS)
+        ticks = [(float(i), shorten_label(text, 20)) for i, text in enumerate(labels) if i % every == 0]
+        low, room = 0.0, max(1.0, 0.15 * (len(labels) - 1))
+    is_missing = ~np.isfinite(places)
+    if is_missing.any():
+        ticks.insert(0, (low - room, MISSING))
+    return ParallelAxis(
+        label=_bare(name),
+        places=tuple(np.where(is_missing, low - room, places).tolist()),
+        ticks=tuple(ticks),
+        n_missing=int(is_missing.sum()),
+    )
+
+
+def _is_missing(item: object) -> bool:
+    return item is None or (isinstance(item, float | np.floating) and not math.isfinite(item))
+
+
+def _linear_ticks(low: float, high: float) -> list[float]:
+    """Return both ends, and up to five round numbers between that do not touch them."""
+    if low == high:
+        return [low]
+    raw = (high - low) / 5
+    magnitude = 10.0 ** math.floor(math.log10(raw))
+    step = next(magnitude * nice for nice in (1, 2, 5, 10) if magnitude * nice >= raw)
+    first = math.ceil(low / step)
+    inner = [(first + i) * step for i in range(6)]
+    return [low, *(mark for mark in inner if low + 0.4 * step < mark < high - 0.4 * step), high]
+
+
+def _tick_text(value: float) -> str:
+    """Return a number with three significant digits; thousands and more as k, M, G."""
+    for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 10 * scale or (abs(value) >= scale and scale > 1e3):
+            return f"{value / scale:.3g}{unit}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
 def _log_ticks(values: FloatArray) -> list[float] | None:
@@ -419,7 +521,7 @@ def plot_explanation(explanation: Any) -> go.Figure:
     ]
     figure.add_bar(
         x=[e.strength for e in effects], y=names, orientation="h", marker_color=SERIES_COLORS[0], name="association",
-        text=signs, textposition="auto", hovertemplate="%{y}: %{x:.3f} %{text}<extra></extra>",
+        text=signs, textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x:.3f} %{text}<extra></extra>",
     )  # fmt: skip
     if any(e.importance is not None for e in effects):
         figure.add_scatter(

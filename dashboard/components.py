@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,6 +56,7 @@ __all__ = [
     "jump_button",
     "jump_next",
     "kpis",
+    "name_width",
     "note",
     "open_app",
     "open_dialog",
@@ -88,6 +89,8 @@ REFRESH_SECONDS = 3.0  # what a notebook writes is on the page within five secon
 PAGE_ROWS = 500  # rows of a table sent to the browser at once
 MAX_ROWS_SHOWN = 12  # rows a table shows before it scrolls
 ROW_PIXELS, HEADER_PIXELS = 33, 35
+MIN_NAME_PIXELS, MAX_NAME_PIXELS, CHARACTER_PIXELS = 140, 300, 7
+LONG_NAME = 28  # characters of a first column that would push the second one out of a narrow table
 
 ICON = (Path(__file__).parent / "icon.svg").read_text(encoding="utf-8")  # an icon by name is fetched from another host
 
@@ -99,7 +102,12 @@ _STYLE = (
     "[data-testid=stMainBlockContainer] {padding-top: 2.5rem; padding-bottom: 4rem} "
     # Boxes and rows of buttons stand side by side: of one height, their labels are on one line, too.
     "[data-testid=stButtonGroup] button {min-height: 2.5rem} "
-    "[data-testid=stButtonGroup] [data-testid=stWidgetLabel] {height: 1.5rem}"
+    "[data-testid=stButtonGroup] [data-testid=stWidgetLabel] {height: 1.5rem} "
+    # Links in words: close together when they wrap, and a long one reads from the left.
+    "[data-testid=stBaseButton-tertiary] {min-height: 1.75rem; padding: 0; text-align: left; justify-content: start} "
+    # Code spans only keep verbatim what people typed (`formats.markdown`): they look like the words around them.
+    "[data-testid=stMarkdownContainer] :not(pre) > code, [data-testid=stCaptionContainer] :not(pre) > code "
+    "{font: inherit !important; color: inherit !important; background: none !important; padding: 0 !important}"
 )
 _LIGHT_STYLE = (
     "[data-testid=stCode] .token {color: #46515f !important} [data-testid=stCode] .keyword {color: #1558b0 !important} "
@@ -108,10 +116,14 @@ _LIGHT_STYLE = (
 )
 _DARK_STYLE = (
     "[data-testid^=stBaseButton-primary]:not(:disabled), [data-testid^=stBaseButton-primary]:not(:disabled) *, "
-    "[data-testid=stMultiSelect] span[title] {color: #0b1220 !important}"
+    "[data-testid=stMultiSelect] span[title] {color: #0b1220 !important} "
+    # Plotly draws the axes of parallel coordinates black, and a grey shadow around their numbers.
+    ".parcoords .axis text {text-shadow: 0 0 3px #0f1319, 0 0 3px #0f1319 !important} "
+    ".parcoords .axis path, .parcoords .axis line {stroke: #a3aebb; stroke-opacity: .5}"
 )
 _JUMP = "url.jump"
 _DIALOG = "ui.dialog"
+OPENED = "ui.dialog.opened"  # what `dashboard.drafts` remembers as long as a dialog is open
 _FLASH = "ui.flash"
 _TOKEN = "ui.token"  # noqa: S105 - a change token, not a secret
 _CHART_CONFIG: dict[str, Any] = {
@@ -568,6 +580,12 @@ def _number_columns(frame: pd.DataFrame) -> dict[str, Any]:
     return formats_by_column
 
 
+def name_width(names: Iterable[str]) -> int:
+    """Return the width in pixels that a table's column of names needs, within bounds that leave room for the rest."""
+    longest = max((len(name) for name in names), default=0)
+    return min(MAX_NAME_PIXELS, max(MIN_NAME_PIXELS, 24 + CHARACTER_PIXELS * longest))
+
+
 def plain_table(
     frame: pd.DataFrame,
     key: str,
@@ -580,13 +598,16 @@ def plain_table(
     """Draw a table of finished text to read: headings begin with a capital, the columns `right` are numbers.
 
     Headings that people named (a version, a run) are given in `labels`, or left alone where they begin with no letter.
+    A first column of long names is narrowed, so that what stands beside them is seen.
     """
+    long_names = len(frame.columns) > 1 and int(frame.iloc[:, 0].astype(str).str.len().max() or 0) > LONG_NAME
     config = {
         str(name): st.column_config.TextColumn(
             (labels or {}).get(str(name), str(name)[:1].upper() + str(name)[1:]),
             alignment="right" if name in right else None,
+            width="medium" if long_names and position == 0 else None,
         )
-        for name in frame.columns
+        for position, name in enumerate(frame.columns)
     }
     st.dataframe(
         frame,
@@ -738,6 +759,7 @@ def act(app: App, where: str, function: Callable[[], T], done: str | Callable[[T
 def open_dialog(name: str, **payload: Any) -> None:
     """Remember that a dialog is open, and about which ids. For `on_click=`."""
     st.session_state[_DIALOG] = (name, payload)
+    st.session_state.pop(OPENED, None)
 
 
 def dialog_payload(name: str) -> dict[str, Any] | None:
@@ -749,6 +771,7 @@ def dialog_payload(name: str) -> dict[str, Any] | None:
 def close_dialog() -> None:
     """Forget the open dialog. For `on_dismiss=` and for Cancel."""
     st.session_state.pop(_DIALOG, None)
+    st.session_state.pop(OPENED, None)
 
 
 def confirm_by_typing(name: str, verb: str, key: str) -> bool:

@@ -11,7 +11,7 @@ import streamlit as st
 
 import chain
 from dashboard import components as ui
-from dashboard import formats
+from dashboard import drafts, formats, registry_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,8 @@ __all__ = ["dialogs", "history_frame", "register_form", "render_history", "rende
 TAB = "registry"
 SECTIONS = ("Overview", "Model card", "Dependencies", "Files", "History")
 STAGES = ("Development", "Staging", "Production", "Archived")
-BUMPS = {"Next minor": "minor", "Next major": "major", "Next patch": "patch", "I name it": None}
+OWN_NUMBER = "Own number"
+BUMPS = {"Minor": "minor", "Major": "major", "Patch": "patch", OWN_NUMBER: None}
 MAX_COMPARED = 5
 MAX_HISTORY = 200  # events shown; the export has all
 
@@ -125,6 +126,8 @@ def render_version(app: ui.App, version: ModelVersion) -> None:
         )  # fmt: skip
         if section == "Overview":
             _draw_overview(version)
+            if not version.deleted_at:
+                registry_models.record_button(app, version.model_id)
         elif section == "Model card":
             text = app.registry.model_card(version.name, version.version)
             st.markdown(formats.card(text))
@@ -225,7 +228,8 @@ def _draw_files(app: ui.App, version: ModelVersion) -> None:
     inspection = app.registry.inspect_artifact(version.name, version.version) if not version.deleted_at else None
     if inspection is not None:
         runs = "Loading it runs code" if inspection.executes_code else "Loading it runs no code"
-        st.markdown(f"{runs}. {formats.plural(len(inspection.imports), 'import')} found without opening it.")
+        found = formats.plural(len(inspection.imports), "import") if inspection.imports else "no import"
+        st.markdown(f"{runs}; {found} found without opening it.")
         if inspection.dangerous:
             st.warning(
                 "Listed as dangerous: " + ", ".join(formats.markdown(_import_name(i)) for i in inspection.dangerous),
@@ -264,10 +268,7 @@ def _draw_history(app: ui.App, version: ModelVersion) -> None:
 def _draw_course(app: ui.App, version: ModelVersion) -> None:
     """Draw the model's Production timeline and the recorded performance of this version."""
     history = app.registry.performance_history(version.name, version.version)
-    if len(history):
-        from charts import registry as figures
-
-        ui.chart(app, figures.plot_performance_history(history), key=f"{TAB}.performance")
+    registry_models.render_performance(app, history, f"{TAB}.performance")
     render_history(app, version.name)
 
 
@@ -356,9 +357,9 @@ def register_form(app: ui.App) -> None:
             )
             name = st.selectbox("Name", names, index=None, accept_new_options=True,
                                 placeholder="Choose a model, or type a new name", **key("name"))  # fmt: skip
-            bump = st.segmented_control("Version", list(BUMPS), default="Next minor", required=True, **key("bump"))
+            bump = st.segmented_control("Next version", list(BUMPS), default="Minor", required=True, **key("bump"))
             version = (
-                st.text_input("Version number", placeholder="1.2.0", **key("version")) if bump == "I name it" else None
+                st.text_input("Version number", placeholder="1.2.0", **key("version")) if bump == OWN_NUMBER else None
             )
             kind = st.selectbox("Type", chain.model_types(), format_func=lambda k: k.replace("_", " "), **key("type"))
             stage = st.segmented_control("Stage", STAGES[:2], default=STAGES[0], required=True, **key("stage"))
@@ -499,44 +500,49 @@ def _edit_dialog(app: ui.App, model_id: str) -> None:
         version = _version(app, model_id)
         if version is None:
             return
-        aliases = ", ".join(version.aliases)
-        lines = "\n".join(f"{key} = {value}" for key, value in sorted(version.tags.items()))
+        shown = drafts.as_opened(lambda: _editable(app, version))
+        lines = "\n".join(f"{key} = {value}" for key, value in sorted(shown["tags"].items()))
         with st.form(f"{TAB}.edit.form", border=False):
-            description = st.text_area("Description", version.description, key=f"{TAB}.edit.description.{model_id}")
-            owner = st.text_input("Owner", version.owner or "", key=f"{TAB}.edit.owner.{model_id}")
-            alias = st.text_input("Aliases, with commas between", aliases, key=f"{TAB}.edit.aliases.{model_id}")
+            description = st.text_area("Description", shown["description"], key=f"{TAB}.edit.description.{model_id}")
+            owner = st.text_input("Owner", shown["owner"], key=f"{TAB}.edit.owner.{model_id}")
+            alias = st.text_input(
+                "Aliases, with commas between",
+                ", ".join(sorted(shown["aliases"])),
+                key=f"{TAB}.edit.aliases.{model_id}",
+            )
             tags = st.text_area("Tags, one a line: key = value", lines, key=f"{TAB}.edit.tags.{model_id}")
-            card = st.text_area(
-                "Model card (Markdown)", app.registry.model_card(version.name, version.version), height=240,
-                key=f"{TAB}.edit.card.{model_id}",
-            )  # fmt: skip
+            card = st.text_area("Model card (Markdown)", shown["card"], height=240, key=f"{TAB}.edit.card.{model_id}")
             saved = st.form_submit_button("Save", type="primary", key=f"{TAB}.edit.save")
         if saved:
-            ui.act(
-                app, "edit version", lambda: _save(app, version, description, owner, alias, tags, card), done="Saved"
-            )
+            wanted = {"description": description, "owner": owner, "card": card}
+            ui.act(app, "edit version", lambda: _save(app, version, shown, wanted, alias, tags), done="Saved")
 
 
-def _save(app: ui.App, version: ModelVersion, description: str, owner: str, aliases: str, tags: str, card: str) -> None:
-    """Store what was changed, and only that."""
-    changes: dict[str, Any] = {}
-    if description != version.description:
-        changes["description"] = description
-    if owner != (version.owner or ""):
-        changes["owner"] = owner or None
-    if card != app.registry.model_card(version.name, version.version):
-        changes["card"] = card
-    wanted_tags: dict[str, str | None] = dict(formats.parse_pairs(tags))
-    wanted = {alias.strip() for alias in aliases.split(",") if alias.strip()}
-    if changes:
-        app.registry.update_version(version.name, version.version, **changes)
-    changed = {key: value for key, value in wanted_tags.items() if version.tags.get(key) != value}
-    changed |= {key: None for key in version.tags if key not in wanted_tags}
+def _editable(app: ui.App, version: ModelVersion) -> dict[str, Any]:
+    """Return what the form changes of a version, as it is now."""
+    return {
+        "description": version.description, "owner": version.owner or "", "aliases": set(version.aliases),
+        "tags": dict(version.tags), "card": app.registry.model_card(version.name, version.version),
+    }  # fmt: skip
+
+
+def _save(
+    app: ui.App, version: ModelVersion, shown: dict[str, Any], wanted: dict[str, Any], aliases: str, tags: str
+) -> None:
+    """Store what was changed in the form, and only that: others may have changed the rest meanwhile."""
+    stored = _editable(app, version)
+    changed = drafts.changes(shown, wanted, stored)
+    changed_tags = drafts.pair_changes(shown["tags"], formats.parse_pairs(tags), stored["tags"])
+    wanted_aliases = {alias.strip() for alias in aliases.split(",") if alias.strip()}
+    if "owner" in changed:
+        changed["owner"] = changed["owner"] or None
     if changed:
-        app.registry.set_tags(version.name, version.version, changed)
-    for alias in wanted - set(version.aliases):
+        app.registry.update_version(version.name, version.version, **changed)
+    if changed_tags:
+        app.registry.set_tags(version.name, version.version, changed_tags)
+    for alias in wanted_aliases - shown["aliases"]:
         app.registry.set_alias(version.name, alias, version.version, actor=app.actor)
-    for alias in set(version.aliases) - wanted:
+    for alias in (shown["aliases"] - wanted_aliases) & stored["aliases"]:
         app.registry.delete_alias(version.name, alias)
 
 
@@ -546,7 +552,7 @@ def _gates_dialog(app: ui.App, model_id: str) -> None:
         version = _version(app, model_id)
         if version is None:
             return
-        gates = app.registry.get_model(version.name).gates
+        gates = drafts.as_opened(lambda: app.registry.get_model(version.name).gates)
         ui.note("What any version of this model must show before it moves to Production.")
         least = {m: rule["min"] for m, rule in gates.get("metrics", {}).items() if "min" in rule}
         most = {m: rule["max"] for m, rule in gates.get("metrics", {}).items() if "max" in rule}
@@ -573,6 +579,9 @@ def _gates_dialog(app: ui.App, model_id: str) -> None:
                     wanted["not_worse_than_production"] = formats.parse_numbers(tolerance)
                 if test:
                     wanted["experiment"] = gates.get("experiment") or True
+                drafts.changes(
+                    {"gates": gates}, {"gates": wanted}, {"gates": app.registry.get_model(version.name).gates}
+                )
                 app.registry.set_gates(version.name, wanted or None)
 
             ui.act(app, "gates", save, done=f"Gates of {formats.markdown(version.name)} are set")

@@ -12,7 +12,7 @@ import streamlit as st
 
 import chain
 from dashboard import components as ui
-from dashboard import formats
+from dashboard import formats, registry_models
 from db import ModelDeskError
 
 if TYPE_CHECKING:
@@ -75,7 +75,10 @@ def health_of(app: ui.App, name: str, version: str) -> str:
 
 def render_stages(app: ui.App, name: str | None) -> None:
     """Draw the stage bar of a model, or of all with None."""
-    st.markdown("**Stages of all models**" if name is None else f"**Stages of {formats.markdown(name)}**")
+    if name is None:
+        st.markdown("**Stages of all models**")
+    else:
+        registry_models.render_model(app, name)
     for column, place in zip(build_stages(app.registry, name), st.columns(len(ORDER), gap="small"), strict=True):
         with place, st.container(border=True, height="stretch", gap="xsmall"):
             st.markdown(f"{MARKS[column.stage]} **{column.stage}** · {column.n_versions:,}")

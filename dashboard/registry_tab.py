@@ -202,10 +202,10 @@ def _frame(registry: ModelRegistryManager, rows: pd.DataFrame) -> pd.DataFrame:
     }
     for column in metrics[:MAX_METRICS]:
         data[column] = pd.to_numeric(rows[column], errors="coerce").astype("float64")
-    if metrics:
-        courses = _courses(registry, rows, metrics[0].removeprefix("metrics."))
-        if any(courses):
-            data["Recorded since"] = courses
+        if column == metrics[0]:
+            courses = _courses(registry, rows, column.removeprefix("metrics."))
+            if any(courses):
+                data["Since then"] = courses
     aliases = rows["aliases"].map(
         lambda names: ", ".join(names) if isinstance(names, list | tuple) else str(names or "")
     )
@@ -304,13 +304,16 @@ def comparison_frame(comparison: ModelComparison) -> pd.DataFrame:
 def render(app: ui.App) -> None:
     """Draw the tab."""
     from dashboard import registry_details as details
+    from dashboard import registry_models as models_part
     from dashboard import registry_stages as stages
+    from dashboard import registry_storage as storage
 
     with ui.errors("Registry"):
         models = app.registry.list_models()
         if not any(model.n_versions for model in models) and not chain.deleted_version_ids(app.database):
             ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
             details.register_form(app)
+            storage.storage_button(app)
         else:
             choices, widgets = _read_choices(models)
             deleted = chain.deleted_version_ids(app.database) if choices.shown == "Deleted" else []
@@ -342,6 +345,8 @@ def render(app: ui.App) -> None:
                 with ui.errors("history"):
                     _draw_overview(app, view, choices)
     details.dialogs(app)
+    models_part.dialogs(app)
+    storage.dialogs(app)
 
 
 def _read_choices(models: Sequence[RegisteredModel]) -> tuple[Choices, dict[str, dict[str, Any]]]:
@@ -381,6 +386,7 @@ def _draw_filters(widgets: dict[str, dict[str, Any]]) -> None:
 
 def _draw_actions(app: ui.App, view: RegistryView, choices: Choices) -> None:
     from dashboard import registry_details as details
+    from dashboard import registry_storage as storage
 
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(f"**{formats.count_of(view.n_found, max(view.n_all, view.n_found), 'version')}**", width="stretch")
@@ -389,6 +395,8 @@ def _draw_actions(app: ui.App, view: RegistryView, choices: Choices) -> None:
                 "Clear selection", key=f"{TAB}.clear", on_click=ui.select, args=("version", []), icon=":material/close:"
             )
             details.selection_buttons(app, view.versions)
+        else:
+            storage.storage_button(app)
         ui.csv_download(lambda: _export(app, choices), "versions.csv", key=f"{TAB}.csv")
 
 
@@ -397,10 +405,12 @@ def _draw_table(view: RegistryView) -> None:
         ui.note("No version matches. Change the search, or show deleted ones.")
         return
     config: dict[str, Any] = {
-        "Model": st.column_config.TextColumn(width="medium"),
+        "Model": st.column_config.TextColumn(width=ui.name_width(view.frame["Model"])),
         "Version": st.column_config.TextColumn(width="small"),
         "Size": st.column_config.TextColumn(alignment="right"),
-        "Recorded since": st.column_config.LineChartColumn(help="The course of the first metric since registration"),
+        "Since then": st.column_config.LineChartColumn(
+            width="small", help="What was recorded of the metric on its left after registration, oldest first"
+        ),
         "Registered (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
     }
     for column in view.frame.columns:
@@ -470,9 +480,11 @@ def model_shown(view: RegistryView, choices: Choices) -> str | None:
 
 
 def _draw_overview(app: ui.App, view: RegistryView, choices: Choices) -> None:
-    """Draw what a model's history looks like: which version was in Production when."""
+    """Draw what a model's history looks like: what was recorded of its versions, and which was in Production when."""
     from dashboard import registry_details as details
+    from dashboard import registry_models as models_part
 
     name = model_shown(view, choices)
     if name is not None:
+        models_part.render_performance(app, app.registry.performance_history(name), f"{TAB}.model_performance")
         details.render_history(app, name)

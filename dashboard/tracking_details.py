@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 import chain
 from dashboard import components as ui
-from dashboard import formats
-from db import ModelDeskError
+from dashboard import drafts, formats
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from experiment_tracking import Artifact, Run
 
-__all__ = ["dialogs", "import_button", "metrics_frame", "render_run", "selection_buttons", "values_frame"]
+__all__ = ["dialogs", "environment_frame", "metrics_frame", "render_run", "selection_buttons", "values_frame"]
 
 TAB = "tracking"
 PREVIEW_BYTES = 20_000
 MAX_DOWNLOAD_BYTES = 200_000_000  # one file through the browser; larger ones are fetched by a notebook
-MAX_PROBLEMS = 50  # sentences of an import that are shown
 STAGES = ("Development", "Staging")
+ENDINGS = ("finished", "failed", "killed")
 _METRIC_NUMBERS = ("last", "best", "best step", "min", "max", "points")
 
 
@@ -38,6 +37,19 @@ def values_frame(values: dict[str, object], heading: str) -> pd.DataFrame:
 
     rows = [(key, formats.value_text(value)) for key, value in sorted(values.items())]
     return pd.DataFrame(rows, columns=[heading, "value"])
+
+
+def environment_frame(environment: Mapping[str, Any]) -> pd.DataFrame:
+    """Return what a run ran in as a table: a row a property, or a part of one (`git: commit`)."""
+    flat: dict[str, object] = {}
+    for key, value in environment.items():
+        if key == "packages":
+            continue
+        for part, item in value.items() if isinstance(value, dict) else ((None, value),):
+            is_size = str(part or key).endswith("_bytes") and isinstance(item, int | float)
+            words = f"{key}: {part}" if part is not None else key
+            flat[words.removesuffix("_bytes").replace("_", " ")] = formats.size(item) if is_size else item
+    return values_frame(flat, "property")
 
 
 def metrics_frame(run: Run) -> pd.DataFrame:
@@ -71,26 +83,26 @@ def render_run(app: ui.App, run: Run) -> None:
         ]
         st.caption(" · ".join(parts))
         if run.error:
-            st.code(run.error, language=None)
+            st.code(run.error, language=None, wrap_lines=True)
         with ui.errors("links"):
             _draw_links(app, run)
         if run.note:
             st.text(run.note)
-        left, right = st.columns((3, 2), gap="medium")
+        if run.metric_summaries:
+            ui.plain_table(metrics_frame(run), f"{TAB}.run_metrics", alt="Metrics of the run", right=_METRIC_NUMBERS)
+        else:
+            ui.note("No metric was logged.")
+        left, right = st.columns(2, gap="medium")
         with left:
-            if run.metric_summaries:
-                ui.plain_table(
-                    metrics_frame(run), f"{TAB}.run_metrics", alt="Metrics of the run", right=_METRIC_NUMBERS
-                )
-            else:
-                ui.note("No metric was logged.")
-            if run.tags:
-                ui.plain_table(values_frame(dict(run.tags), "tag"), f"{TAB}.run_tags", alt="Tags")
-        with right:
             if run.params:
                 ui.plain_table(values_frame(dict(run.params), "param"), f"{TAB}.run_params", alt="Params")
             else:
                 ui.note("No params were logged.")
+        with right:
+            if run.tags:
+                ui.plain_table(values_frame(dict(run.tags), "tag"), f"{TAB}.run_tags", alt="Tags")
+            else:
+                ui.note("No tags were set.")
         with ui.errors("files"):
             _draw_artifacts(app, run)
         if run.environment:
@@ -98,8 +110,7 @@ def render_run(app: ui.App, run: Run) -> None:
                 "Environment: code, packages, hardware", key=f"{TAB}.environment", on_change="rerun"
             ) as box:
                 if box.open:
-                    flat = {key: value for key, value in run.environment.items() if key != "packages"}
-                    ui.plain_table(values_frame(flat, "property"), f"{TAB}.env", alt="Environment")
+                    ui.plain_table(environment_frame(run.environment), f"{TAB}.env", alt="Environment")
                     packages = run.environment.get("packages")
                     if isinstance(packages, dict):
                         ui.plain_table(values_frame(packages, "package"), f"{TAB}.packages", alt="Packages")
@@ -151,6 +162,11 @@ def _draw_artifacts(app: ui.App, run: Run) -> None:
                 "Download", data=lambda: _read_file(app, run.run_id, artifact.path), file_name=Path(artifact.path).name,
                 mime="application/octet-stream", key=f"{TAB}.download", icon=":material/download:", on_click="ignore",
             )  # fmt: skip
+        if artifact is not None:
+            st.button(
+                "Delete file", key=f"{TAB}.delete_file", icon=":material/delete:", disabled=not app.can_edit,
+                on_click=ui.open_dialog, args=(f"{TAB}.file",), kwargs={"run_id": run.run_id, "path": artifact.path},
+            )  # fmt: skip
     if artifact is not None:
         _draw_preview(app, run, artifact)
 
@@ -191,6 +207,11 @@ def selection_buttons(app: ui.App, runs: Sequence[Run]) -> None:
             "Edit", key=f"{TAB}.edit", icon=":material/edit:", disabled=locked,
             on_click=ui.open_dialog, args=(f"{TAB}.edit",), kwargs={"run_id": ids[0]},
         )  # fmt: skip
+    if len(runs) == 1 and runs[0].status == "running" and not runs[0].deleted:
+        st.button(
+            "End", key=f"{TAB}.end", icon=":material/stop_circle:", disabled=locked,
+            on_click=ui.open_dialog, args=(f"{TAB}.end",), kwargs={"run_id": ids[0]},
+        )  # fmt: skip
     if all(run.deleted for run in runs):
         st.button("Restore", key=f"{TAB}.restore", icon=":material/restore_from_trash:", disabled=locked,
                   on_click=_restore, args=(app, ids))  # fmt: skip
@@ -204,12 +225,6 @@ def selection_buttons(app: ui.App, runs: Sequence[Run]) -> None:
                   on_click=_archive, args=(app, ids, not archived))  # fmt: skip
         st.button("Delete", key=f"{TAB}.delete", icon=":material/delete:", disabled=locked,
                   on_click=ui.open_dialog, args=(f"{TAB}.delete",), kwargs={"run_ids": ids})  # fmt: skip
-
-
-def import_button(app: ui.App) -> None:
-    """Draw the button that brings runs over from MLflow."""
-    st.button("Import from MLflow", key=f"{TAB}.import", icon=":material/input:", disabled=not app.can_edit,
-              on_click=ui.open_dialog, args=(f"{TAB}.import",))  # fmt: skip
 
 
 def _archive(app: ui.App, ids: Sequence[str], archived: bool) -> None:
@@ -233,7 +248,7 @@ def dialogs(app: ui.App) -> None:
     """Draw the dialog that is open, if it is one of this tab."""
     for name, draw in (
         ("delete", _delete_dialog), ("purge", _purge_dialog), ("edit", _edit_dialog), ("register", _register_dialog),
-        ("import", _import_dialog), ("imported", _imported_dialog),
+        ("end", _end_dialog), ("file", _delete_file_dialog),
     ):  # fmt: skip
         payload = ui.dialog_payload(f"{TAB}.{name}")
         if payload is not None:
@@ -288,28 +303,63 @@ def _purge_dialog(app: ui.App, run_ids: list[str]) -> None:
 def _edit_dialog(app: ui.App, run_id: str) -> None:
     with ui.errors("edit run"):
         run = app.tracking.get_run(run_id)
+        shown = drafts.as_opened(lambda: _editable(run))
         with st.form(f"{TAB}.edit.form", border=False):
-            name = st.text_input("Name", run.name, key=f"{TAB}.edit.name.{run_id}")
-            note = st.text_area("Note", run.note or "", key=f"{TAB}.edit.note.{run_id}")
-            lines = "\n".join(f"{key} = {value}" for key, value in sorted(run.tags.items()))
+            name = st.text_input("Name", shown["name"], key=f"{TAB}.edit.name.{run_id}")
+            note = st.text_area("Note", shown["note"], key=f"{TAB}.edit.note.{run_id}")
+            lines = "\n".join(f"{key} = {value}" for key, value in sorted(shown["tags"].items()))
             tags = st.text_area("Tags, one a line: key = value", lines, key=f"{TAB}.edit.tags.{run_id}")
             saved = st.form_submit_button("Save", type="primary", key=f"{TAB}.edit.save")
         if saved:
 
             def save() -> None:
-                wanted = formats.parse_pairs(tags)
-                if name != run.name:
+                stored = _editable(app.tracking.get_run(run_id))
+                changed = drafts.changes(shown, {"name": name, "note": note}, stored)
+                changed_tags = drafts.pair_changes(shown["tags"], formats.parse_pairs(tags), stored["tags"])
+                if "name" in changed:
                     app.tracking.rename_run(run_id, name)
-                if note != (run.note or ""):
+                if "note" in changed:
                     app.tracking.set_note(run_id, note or None)
-                changed = {key: value for key, value in wanted.items() if run.tags.get(key) != value}
-                if changed:
-                    app.tracking.set_tags(run_id, changed)
-                gone = [key for key in run.tags if key not in wanted]
-                if gone:
-                    app.tracking.delete_tags(run_id, gone)
+                kept = {key: value for key, value in changed_tags.items() if value is not None}
+                if kept:
+                    app.tracking.set_tags(run_id, kept)
+                if len(kept) < len(changed_tags):
+                    app.tracking.delete_tags(run_id, [key for key in changed_tags if key not in kept])
 
             ui.act(app, "edit run", save, done="Saved")
+
+
+def _editable(run: Run) -> dict[str, Any]:
+    """Return what the form changes of a run."""
+    return {"name": run.name, "note": run.note or "", "tags": dict(run.tags)}
+
+
+@st.dialog("End run", on_dismiss=ui.close_dialog)
+def _end_dialog(app: ui.App, run_id: str) -> None:
+    with ui.errors("end run"):
+        _name_runs(app, [run_id])
+        ui.note("For a run whose process is gone, or logs no more. It does not stop a process.")
+        status = st.segmented_control(
+            "It ended as", ENDINGS, default=ENDINGS[0], required=True, key=f"{TAB}.end.status"
+        )
+        if st.button("End", type="primary", key=f"{TAB}.end.confirm"):
+            ui.act(
+                app, "end run", lambda: app.tracking.end_run(run_id, status or ENDINGS[0]), done=f"Ended as {status}"
+            )
+
+
+@st.dialog("Delete file", on_dismiss=ui.close_dialog)
+def _delete_file_dialog(app: ui.App, run_id: str, path: str) -> None:
+    with ui.errors("delete file"):
+        _name_runs(app, [run_id])
+        ui.note("The file is removed from the disk, unless something else has the same content. This cannot be undone.")
+        if ui.confirm_by_typing(path, "Delete file", key=f"{TAB}.delete_file"):
+            ui.act(
+                app,
+                "delete file",
+                lambda: app.tracking.delete_artifact(run_id, path),
+                done=lambda freed: f"Deleted {formats.markdown(path)}; {formats.size(freed)} given back",
+            )
 
 
 @st.dialog("Register the run's model", on_dismiss=ui.close_dialog)
@@ -324,8 +374,8 @@ def _register_dialog(app: ui.App, run_id: str) -> None:
         models = [model.name for model in app.registry.list_models()]
         path = st.selectbox("File", [artifact.path for artifact in artifacts], key=f"{TAB}.register.path.{run_id}")
         name = st.selectbox(
-            "Model name", models, index=0 if models else None, accept_new_options=True, key=f"{TAB}.register.name",
-            placeholder="Choose a model, or type a new name",
+            "Model name", models, index=0 if len(models) == 1 else None, accept_new_options=True,
+            key=f"{TAB}.register.name", placeholder="Choose a model, or type a new name",
         )  # fmt: skip
         version = st.text_input(
             "Version", key=f"{TAB}.register.version", placeholder="1.2.0", help="Left empty: the next minor version."
@@ -345,54 +395,3 @@ def _register_dialog(app: ui.App, run_id: str) -> None:
                 ),
                 done=lambda made: f"Registered {formats.markdown(made.name)} {made.version}",
             )  # fmt: skip
-
-
-@st.dialog("Import from MLflow", on_dismiss=ui.close_dialog)
-def _import_dialog(app: ui.App) -> None:
-    st.write(
-        "Brings over experiments, runs, params, metric histories, tags and files, and the registered versions. "
-        "Repeated, it adds nothing twice."
-    )
-    source = st.text_input(
-        "Folder or database of MLflow", key=f"{TAB}.import.source", placeholder="./mlruns or sqlite:///mlflow.db"
-    )
-    if st.button("Import", type="primary", key=f"{TAB}.import.confirm", disabled=not source or not app.can_edit):
-        with st.spinner("Importing"), ui.errors("import from MLflow"):
-            came, problems = _import(app, source or "")
-            ui.open_dialog(f"{TAB}.imported", came=came, problems=problems)
-            st.rerun()
-
-
-def _import(app: ui.App, source: str) -> tuple[list[str], list[str]]:
-    """Bring runs and then registered versions over; return what came over and what did not, in sentences."""
-    runs = chain.import_mlflow_store(app.tracking, source)
-    came = [
-        f"{runs.n_runs_new:,} new of {formats.plural(runs.n_runs_found, 'run')}, with "
-        f"{formats.plural(runs.n_params, 'param')}, {formats.plural(runs.n_points, 'metric value')} and "
-        f"{formats.plural(runs.n_artifacts, 'file')}"
-    ]
-    problems = list(runs.problems)
-    if runs.n_points_dropped:
-        problems.append(f"{formats.plural(runs.n_points_dropped, 'metric value')}: the step had a later one, kept")
-    try:
-        versions = chain.import_mlflow_versions(app.registry, source, runs, actor=app.actor)
-    except (ModelDeskError, ValueError) as error:  # the runs are here all the same, and it must be said
-        return came, [*problems, f"the registered versions: {error}"]
-    if versions.n_found:
-        came.append(f"{versions.n_new:,} new of {formats.plural(versions.n_found, 'registered version')}")
-    else:
-        came.append("no registered version was found")
-    return came, [*problems, *versions.problems]
-
-
-@st.dialog("Imported from MLflow", on_dismiss=ui.close_dialog, width="large")
-def _imported_dialog(app: ui.App, came: list[str], problems: list[str]) -> None:
-    st.markdown("\n".join(f"- {formats.markdown(sentence)}" for sentence in came))
-    if problems:
-        st.markdown(f"**{formats.plural(len(problems), 'thing')} did not come over**")
-        st.markdown("\n".join(f"- {formats.markdown(sentence)}" for sentence in problems[:MAX_PROBLEMS]))
-        if len(problems) > MAX_PROBLEMS:
-            ui.note(f"and {len(problems) - MAX_PROBLEMS:,} more")
-    else:
-        ui.note("Nothing was left out.")
-    st.button("Close", type="primary", key=f"{TAB}.imported.close", on_click=ui.close_dialog)

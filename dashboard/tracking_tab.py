@@ -1,19 +1,21 @@
 """The Tracking tab: find runs, look into one, compare several.
 
 `build_view` reads what one screen shows (a page of runs, counts, the selected runs); `render` draws it. One selected
-run opens its details (`dashboard.tracking_details`), two or more are compared, and the curves of at most ten are drawn.
+run opens its details (`dashboard.tracking_details`), two or more are compared (`dashboard.tracking_compare`); without a
+selection all runs that match can be ranked (`dashboard.tracking_insights`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from dashboard import components as ui
 from dashboard import formats
+from dashboard.tracking_compare import MAX_CURVES, main_metric
 from db import NotFoundError
 
 if TYPE_CHECKING:
@@ -28,25 +30,10 @@ ALL_EXPERIMENTS = "All experiments"
 LATEST = "Latest first"
 VALUES = ("last", "best", "min", "max")  # which value of a metric's history a column shows
 SHOWN = {"Active": "active", "Archived": "archived", "Deleted": "deleted"}
-CHARTS = ("Curves", "Parallel", "Scatter", "Differences")
-X_AXES = {"Step": "step", "Time": "time", "Relative time": "relative"}
 MAX_COLUMNS = 12  # metric and param columns shown unless more are asked for
-MAX_CURVES = 10  # runs drawn at once
-MAX_POINTS = 1_500  # points drawn a run and metric; extremes are kept
 MANY_RUNS = 5_000  # above it the best run is found by its last value
-MAX_AXES = 8  # params in parallel coordinates
 MAX_SELECTED = 50  # runs that are read one by one for the comparison
 STATUS_TEXT = {"running": "▶ running", "finished": "✓ finished", "failed": "✗ failed", "killed": "■ killed"}
-_MAIN_METRICS = (
-    "accuracy",
-    "f1",
-    "auc",
-    "r2",
-    "score",
-    "loss",
-    "rmse",
-    "mae",
-)  # first guess of what a run is judged by
 
 EMPTY = (
     "**Every training run appears here**, with its params, the course of its metrics and its files: sort and filter a "
@@ -134,15 +121,6 @@ class TrackingView:
     runs: tuple[Run, ...] = ()
     missing: int = 0
     warnings: tuple[str, ...] = ()
-
-
-def main_metric(metrics: Sequence[str]) -> str | None:
-    """Return the metric that runs are most likely judged by, from its name; None without metrics."""
-    for word in _MAIN_METRICS:
-        for metric in metrics:
-            if word in metric.lower():
-                return metric
-    return metrics[0] if metrics else None
 
 
 def order_expression(metric: str | None) -> str | None:
@@ -310,116 +288,87 @@ def kpis(tracking: ExperimentTracking, choices: Choices, metrics: Sequence[str])
     return tuple(cards)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """A param, tag or metric that the selected runs do not share: its values, one a run, None where it is missing."""
-
-    kind: str
-    key: str
-    values: tuple[Any, ...]
-
-
-def differences(runs: Sequence[Run]) -> list[Difference]:
-    """Return what differs between runs: params and tags that are not the same in all, and every metric's best."""
-    from tracking_parts.records import goal_of
-
-    found = []
-    kinds: tuple[tuple[str, list[Mapping[str, Any]]], ...] = (
-        ("param", [run.params for run in runs]),
-        ("tag", [run.tags for run in runs]),
-    )
-    for kind, maps in kinds:
-        for key in sorted({key for values in maps for key in values}):
-            row = tuple(values.get(key) for values in maps)
-            if len({repr(value) for value in row}) > 1:
-                found.append(Difference(kind=kind, key=key, values=row))
-    for key in sorted({key for run in runs for key in run.metric_summaries}):
-        goal = goal_of(key)
-        values = [run.metric_summaries.get(key) for run in runs]
-        found.append(
-            Difference(kind=f"metric ({goal})", key=key, values=tuple(v.best(goal) if v else None for v in values))
-        )
-    return found
-
-
-def differences_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return `differences` as a table: a row a key, a column a run (named; numbered where names repeat)."""
-    import pandas as pd
-
-    names: list[str] = []
-    for run in runs:
-        same = sum(1 for other in runs[: len(names)] if other.name == run.name)
-        names.append(run.name if not same else f"{run.name} ({same + 1})")
-    rows = [
-        [
-            d.key,
-            d.kind,
-            *(formats.number(v) if d.kind.startswith("metric") else formats.value_text(v) for v in d.values),
-        ]
-        for d in differences(runs)
-    ]
-    return pd.DataFrame(rows, columns=["key", "kind", *names])
-
-
-def selection_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the selected runs with their params and the best value of each metric, for figures."""
-    import pandas as pd
-
-    from tracking_parts.records import goal_of
-
-    rows = []
-    for run in runs:
-        best = {f"metrics.{key}": s.best(goal_of(key)) for key, s in run.metric_summaries.items()}
-        rows.append({"run_id": run.run_id, "name": run.name} | {f"params.{k}": v for k, v in run.params.items()} | best)
-    return pd.DataFrame(rows)
-
-
 # -- drawing -----------------------------------------------------------------------------------------
 
 
 def render(app: ui.App) -> None:
     """Draw the tab."""
     from dashboard import tracking_details as details
+    from dashboard import tracking_exchange as exchange
+    from dashboard import tracking_experiments as management
 
     with ui.errors("Tracking"):
         experiments = [experiment.name for experiment in app.tracking.list_experiments()]
         if not experiments:
             ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
-            details.import_button(app)
-            details.dialogs(app)
-            return
-        choices, widgets = _read_choices(app, experiments)
-        keys = _known_keys(app, choices.experiment)
-        view = build_view(app.tracking, choices, keys, with_kpis=False)
-        # The table is what people came for: it is sent first, into its place below what is drawn after it.
-        numbers, filters, bar, rows = st.container(), st.container(), st.container(), st.container()
-        with rows:
-            for sentence in view.warnings:
-                ui.warn(sentence)
-            _draw_table(view)
-        with filters:
-            _draw_filters(widgets)
-        with bar, st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            counted = formats.count_of(view.n_found, max(view.n_all, view.n_found), "run")
-            st.caption(f"**{counted}**", width="stretch")
-            _draw_columns(widgets, view)
-            _draw_actions(app, view)
-            ui.csv_download(lambda: _export(app, choices), "runs.csv", key=f"{TAB}.csv")
-        with numbers, ui.errors("numbers"):
-            ui.kpis(kpis(app.tracking, choices, keys["metrics"]))
-        if view.missing:
-            ui.note(f"{formats.plural(view.missing, 'selected run')} no longer exists: someone deleted it for good.")
-        with ui.errors("details"):
-            if len(view.runs) == 1:
-                details.render_run(app, view.runs[0])
-            elif len(view.runs) > 1:
-                _draw_comparison(app, view.runs)
-        if view.runs:
-            with ui.errors("charts"):
-                _draw_charts(app, view.runs)
-        elif len(view.ids):
-            ui.note("Select one run for its details and curves, two or more to compare them.")
+            with st.container(horizontal=True, gap="small"):
+                exchange.import_button(app)
+                management.manage_button(app)
+        else:
+            choices, widgets = _read_choices(app, experiments)
+            keys = _known_keys(app, choices.experiment)
+            # The table is what people came for: it is sent first, into its place below what is drawn after it.
+            numbers, filters, bar, rows = st.container(), st.container(), st.container(), st.container()
+            try:
+                view = build_view(app.tracking, choices, keys, with_kpis=False)
+            except ValueError as error:  # of the filter: it stays on the page, to be put right
+                with rows:
+                    ui.show_error(error, "Filter")
+                view = None
+            if view is not None:
+                with rows:
+                    for sentence in view.warnings:
+                        ui.warn(sentence)
+                    _draw_table(view)
+            with filters:
+                _draw_filters(widgets)
+            if view is not None:
+                with bar:
+                    _draw_bar(app, view, choices, widgets)
+            with numbers, ui.errors("numbers"):
+                ui.kpis(kpis(app.tracking, choices, keys["metrics"]))
+            if view is not None:
+                _draw_selection(app, view, choices, keys)
     details.dialogs(app)
+    exchange.dialogs(app)
+    management.dialogs(app)
+
+
+def _draw_bar(app: ui.App, view: TrackingView, choices: Choices, widgets: Mapping[str, dict[str, Any]]) -> None:
+    from dashboard import tracking_exchange as exchange
+    from dashboard import tracking_experiments as management
+
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        counted = formats.count_of(view.n_found, max(view.n_all, view.n_found), "run")
+        st.caption(f"**{counted}**", width="stretch")
+        _draw_columns(widgets, view)
+        _draw_actions(app, view)
+        if not view.runs:
+            management.manage_button(app)
+            exchange.import_button(app)
+        exchange.export_menu(app, choices, view.runs)
+
+
+def _draw_selection(app: ui.App, view: TrackingView, choices: Choices, keys: Mapping[str, Sequence[str]]) -> None:
+    """Draw the details of one run, the comparison of several, or without any what all runs say together."""
+    from dashboard import tracking_compare as compare
+    from dashboard import tracking_details as details
+    from dashboard import tracking_insights as insights
+
+    if view.missing:
+        ui.note(f"{formats.plural(view.missing, 'selected run')} no longer exists: someone deleted it for good.")
+    with ui.errors("details"):
+        if len(view.runs) == 1:
+            details.render_run(app, view.runs[0])
+        elif len(view.runs) > 1:
+            compare.render_comparison(view.runs)
+    if view.runs:
+        with ui.errors("charts"):
+            compare.render_charts(app, view.runs)
+    elif view.ids:
+        ui.note("Select one run for its details and curves, two or more to compare them.")
+        with ui.errors("all runs"):
+            insights.render_insights(app, choices, keys, view.n_found)
 
 
 def _read_choices(app: ui.App, experiments: Sequence[str]) -> tuple[Choices, dict[str, dict[str, Any]]]:
@@ -492,7 +441,9 @@ def _known_keys(app: ui.App, experiment: str | None) -> dict[str, list[str]]:
 
 def _draw_table(view: TrackingView) -> None:
     config: dict[str, Any] = {
-        "name": st.column_config.TextColumn("Run", pinned=len(view.shown_columns) > 8, width="medium"),
+        "name": st.column_config.TextColumn(
+            "Run", pinned=len(view.shown_columns) > 8, width=ui.name_width(view.frame["name"])
+        ),
         "experiment": st.column_config.TextColumn("Experiment"),
         "status": st.column_config.TextColumn("Status", width="small"),
         "started_at": st.column_config.DatetimeColumn("Started (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC"),
@@ -527,145 +478,3 @@ def _draw_actions(app: ui.App, view: TrackingView) -> None:
     if ids:
         st.button("Clear selection", key=f"{TAB}.clear", on_click=ui.select, args=("run", []), icon=":material/close:")
         details.selection_buttons(app, view.runs)
-    details.import_button(app)
-
-
-def _export(app: ui.App, choices: Choices) -> pd.DataFrame:
-    """Return every run that matches, with all its params, metrics and tags."""
-    return app.tracking.search_runs(
-        choices.filter or None,
-        experiment=choices.experiment,
-        order_by=order_expression(choices.order),
-        limit=1_000_000,
-        include=choices.shown,
-    )
-
-
-def _draw_comparison(app: ui.App, runs: Sequence[Run]) -> None:
-    st.markdown(f"#### {formats.plural(len(runs), 'run')} compared")
-    with st.container(horizontal=True, gap="small"):
-        for run in runs[:MAX_CURVES]:
-            st.button(
-                formats.markdown(formats.shorten(run.name, 40)),
-                key=f"{TAB}.only.{run.run_id}",
-                type="tertiary",
-                on_click=ui.select,
-                args=("run", [run.run_id]),
-                help="Show only this run",
-            )
-
-
-def _draw_charts(app: ui.App, runs: Sequence[Run]) -> None:
-    metrics = sorted({key for run in runs for key in run.metric_summaries})
-    kinds = CHARTS if len(runs) > 1 else ("Curves",)
-    kind: str | None = "Curves"
-    if len(runs) > 1:
-        kind = st.segmented_control(
-            "Chart", kinds, required=True, label_visibility="collapsed",
-            **ui.in_url(f"{TAB}.chart", default="Curves", options=kinds),
-        )  # fmt: skip
-    if kind == "Differences":
-        frame = differences_frame(runs)
-        if frame.empty:
-            ui.note("These runs have the same params and tags, and no metrics.")
-        else:
-            ui.plain_table(
-                frame, f"{TAB}.differences", alt="What differs between the runs",
-                labels={name: name for name in frame.columns[2:]},
-            )  # fmt: skip
-        return
-    if not metrics:
-        ui.note("The selected runs have logged no metric yet.")
-        return
-    if kind == "Curves":
-        _draw_curves(app, runs, metrics)
-    elif kind == "Parallel":
-        _draw_parallel(app, runs, metrics)
-    else:
-        _draw_scatter(app, runs, metrics)
-
-
-def _draw_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> None:
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        default = [m for m in [main_metric(metrics)] if m]
-        chosen = st.multiselect(
-            "Metrics",
-            metrics,
-            max_selections=4,
-            **ui.in_url(f"{TAB}.metrics", default=default, options=metrics, many=True),
-        )
-        axis = st.segmented_control(
-            "Horizontal axis", list(X_AXES), required=True,
-            **ui.in_url(f"{TAB}.axis", default="Step", options=list(X_AXES)),
-        )  # fmt: skip
-        smoothing = st.slider(
-            "Smoothing", 0.0, 0.99, step=0.01, key=f"{TAB}.smoothing", persist_state="session",
-            help="Exponential moving average; the line as logged stays behind it, faint.", width=180,
-        )  # fmt: skip
-        log_y = st.toggle("Log scale", key=f"{TAB}.log_y", persist_state="session")
-    drawn = runs[:MAX_CURVES]
-    if len(runs) > MAX_CURVES:
-        ui.note(f"Curves of the first {MAX_CURVES} of {formats.plural(len(runs), 'selected run')}.")
-    if not chosen:
-        ui.note("Choose a metric.")
-        return
-    from charts.theme import shorten_label
-    from charts.tracking import plot_curves
-
-    history = _read_curves(app, drawn, list(chosen))
-    names = {run.run_id: run.name for run in drawn}
-    for metric in chosen:
-        figure = plot_curves(
-            history[history["metric"] == metric],
-            names=names,
-            x=X_AXES[axis or "Step"],  # type: ignore[arg-type]
-            smoothing=smoothing,
-            log_y=log_y,
-            title=shorten_label(metric),
-        )
-        ui.chart(app, figure, key=f"{TAB}.curve.{metric}")
-
-
-def _read_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
-    """Return the points to draw, read again only when they can have changed: ten million take seconds to thin out.
-
-    Ended runs are known by the summaries of their metrics; while one is running, by the state of the store.
-    """
-    is_live = any(run.status == "running" for run in runs)
-    what = (
-        app.database.change_token() if is_live else None,
-        tuple((run.run_id, metric, run.metric_summaries.get(metric)) for run in runs for metric in metrics),
-    )
-    known = st.session_state.get(f"{TAB}.curves")
-    if known is None or known[0] != what:
-        history = app.tracking.metric_history([run.run_id for run in runs], list(metrics), max_points=MAX_POINTS)
-        known = st.session_state[f"{TAB}.curves"] = (what, history)
-    return cast("pd.DataFrame", known[1])
-
-
-def _draw_parallel(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> None:
-    from charts.tracking import plot_parallel
-
-    main = main_metric(metrics)
-    columns = [d.key for d in differences(runs) if d.kind == "param"]
-    shown = [f"params.{key}" for key in columns[:MAX_AXES]] + [f"metrics.{key}" for key in metrics[:3] if key != main]
-    ui.chart(app, plot_parallel(selection_frame(runs), shown, f"metrics.{main}"), key=f"{TAB}.parallel_chart")
-
-
-def _draw_scatter(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> None:
-    from charts.tracking import plot_scatter
-    from tracking_parts.records import goal_of
-
-    params = sorted({key for run in runs for key in run.params})
-    options = [f"params.{key}" for key in params] + [f"metrics.{key}" for key in metrics]
-    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-        x = st.selectbox("Horizontal", options, **ui.in_url(f"{TAB}.x", default=options[0], options=options))
-        vertical = [f"metrics.{key}" for key in metrics]
-        y = st.selectbox(
-            "Vertical", vertical, **ui.in_url(f"{TAB}.y", default=f"metrics.{main_metric(metrics)}", options=vertical)
-        )
-        log_x = st.toggle("Log scale", key=f"{TAB}.log_x", persist_state="session")
-    if x and y:
-        goals = [goal_of(dimension.partition(".")[2]) for dimension in (x, y)]
-        pareto = (goals[0], goals[1]) if x.startswith("metrics.") and x != y else None
-        ui.chart(app, plot_scatter(selection_frame(runs), x, y, log_x=log_x, pareto=pareto), key=f"{TAB}.scatter_chart")

@@ -28,7 +28,7 @@ def test_the_view_counts_models_versions_production_and_stale(seed):
     assert view.n_found == 3
     assert set(view.ids) == set(seed.versions)
     assert set(view.frame["Stage"]) == {"★ Production", "□ Archived", "○ Development"}
-    assert list(view.frame["Recorded since"]).count([]) == 2
+    assert list(view.frame["Since then"]).count([]) == 2
 
 
 def test_stale_versions_are_counted_without_reading_them(seed):
@@ -297,7 +297,7 @@ def test_register_search_promote_through_a_gate_roll_back_compare_delete_and_res
         name.fill("fraud")
         page.keyboard.press("Enter")
         screen.idle()
-        page.get_by_text("I name it").click()
+        page.get_by_text("Own number", exact=True).click()
         screen.idle().fill("Version number", number)
         screen.fill("Metrics, one a line: name = number", f"accuracy = {accuracy}")
         screen.fill("Hyperparameters, one a line: name = value", "depth = 3")

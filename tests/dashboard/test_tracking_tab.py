@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from dashboard.tracking_tab import (
-    Choices,
-    build_view,
-    differences,
-    differences_frame,
-    last_value_expression,
-    main_metric,
-    tidy_column,
-)
+from dashboard.tracking_compare import differences, differences_frame, main_metric
+from dashboard.tracking_details import environment_frame
+from dashboard.tracking_tab import Choices, build_view, last_value_expression, tidy_column
 from db import StateError
 from model_registry import ModelRegistryManager
 from tests import test_chain
@@ -163,8 +159,12 @@ def test_every_filter_changes_the_table_and_the_url(app_test, seed):
 def test_a_wrong_filter_shows_one_sentence_an_id_and_the_place(app_test, seed):
     test = app_test(tab="Tracking", query={"tracking.filter": ["metrics.accuracy >"]})
     (error,) = shown_errors(test)
-    assert error.startswith("Tracking: expected a value, found the end (character 19). (error ")
+    assert error.startswith("Filter: expected a value, found the end (character 19). (error ")
     assert test.code[0].value.splitlines()[0].strip() == "metrics.accuracy >"
+    # The box stays on the page, or the filter could not be put right.
+    healthy(test.text_input(key="tracking.filter").set_value("metrics.accuracy > 0.75").run())
+    assert not shown_errors(test)
+    assert "4 of 7 runs" in texts(test)
 
 
 def test_a_filter_with_an_unknown_name_says_so_above_the_table(app_test, seed):
@@ -191,6 +191,19 @@ def test_one_run_shows_its_params_metrics_files_and_ties(app_test, seed):
     assert "2 files" in texts(test)
     healthy(test.selectbox(key=f"tracking.artifact.{seed.runs[0]}").set_value("report.txt").run())
     assert "report of run 0" in [code.value.strip() for code in test.code]
+
+
+def test_what_a_run_ran_in_is_listed_property_by_property():
+    frame = environment_frame(
+        {
+            "git": {"commit": "abc", "dirty": False}, "script": "train.py", "packages": {"numpy": "2.4.6"},
+            "hardware": {"memory_bytes": 25_276_502_016, "cpu_count": 2},
+        }
+    )  # fmt: skip
+    assert dict(frame.itertuples(index=False)) == {
+        "git: commit": "abc", "git: dirty": "no", "hardware: cpu count": "2", "hardware: memory": "25.3 GB",
+        "script": "train.py",
+    }  # fmt: skip
 
 
 def test_the_error_of_a_failed_run_is_shown(app_test, seed):
@@ -379,8 +392,9 @@ def test_filter_overlay_compare_open_files_and_register_by_hand(open_app, seed):
         screen.idle()
         if words:
             page.locator(".gtitle", has_text=words).first.wait_for()
+    screen.press(re.compile("Export"))
     with page.expect_download() as download:
-        screen.press("CSV")
+        screen.press(re.compile("All runs that match, CSV"))
     assert download.value.suggested_filename == "runs.csv"
     page.reload()
     screen.see("4 of 7 runs").see("2 runs compared")

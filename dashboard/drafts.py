@@ -1,0 +1,59 @@
+"""Edits that others may have overtaken: what a form changes is told from what it showed, not from what is stored now.
+
+    >>> changes({"owner": "ada", "note": ""}, {"owner": "ada", "note": "good"}, {"owner": "bob", "note": ""})
+    {'note': 'good'}
+
+Vocabulary: *shown* is what the form was opened with, *wanted* what it holds when it is saved, *stored* what others may
+have written between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from dashboard import components as ui
+from dashboard import formats
+
+__all__ = ["as_opened", "changes", "pair_changes"]
+
+T = TypeVar("T")
+
+
+def as_opened(read: Callable[[], T]) -> T:
+    """Return what `read` gave when the open dialog was drawn first, however often it is drawn again."""
+    memory = st.session_state.setdefault(ui.OPENED, {})
+    if "shown" not in memory:
+        memory["shown"] = read()
+    return memory["shown"]  # type: ignore[no-any-return]
+
+
+def changes(shown: Mapping[str, Any], wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields to store: those that differ from what was shown.
+
+    Raises
+    ------
+    ValueError
+        If someone else has changed one of them to something else meanwhile.
+    """
+    found = {key: value for key, value in wanted.items() if value != shown.get(key)}
+    for key, value in found.items():
+        if stored.get(key) not in (shown.get(key), value):
+            now = formats.shorten(formats.value_text(stored.get(key)), 60)
+            raise ValueError(f"someone else changed {key!r} meanwhile, to {now!r}; open the form again to see it")
+    return found
+
+
+def pair_changes(
+    shown: Mapping[str, str], wanted: Mapping[str, str], stored: Mapping[str, str]
+) -> dict[str, str | None]:
+    """Return the keys to set, and with None those to remove; what others added meanwhile stays.
+
+    Raises
+    ------
+    ValueError
+        If someone else has changed one of these keys meanwhile.
+    """
+    return changes(shown, {**dict.fromkeys(shown), **wanted}, stored)

@@ -1,0 +1,150 @@
+"""Registry and Tracking in a browser: axe-core finds nothing in sections and dialogs; the jobs beside the main ones."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from dashboard.registry_details import SECTIONS
+from dashboard.tracking_compare import CHARTS
+from dashboard.tracking_insights import KINDS
+from tests.dashboard.test_accessibility import RUN, axe
+
+__all__ = ["axe"]  # a fixture
+pytestmark = pytest.mark.browser
+THEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+
+
+def serious(screen, axe, name):
+    screen.page.wait_for_timeout(700)
+    screen.idle().shot(name)
+    screen.page.evaluate(axe)
+    return [f"{name}: {found}" for found in screen.page.evaluate(RUN)]
+
+
+def in_dialogs(screen, axe, names, name):
+    """Open each dialog by its button (the last one of that name), look into it, and close it."""
+    found = []
+    for button, words in names:
+        screen.press(re.compile(button.replace("/", r"\/") + "$"), exact=False).see(words)
+        found += serious(screen, axe, f"{name}-{button}".replace("/", "-"))
+        screen.page.keyboard.press("Escape")
+        screen.page.get_by_role("dialog").wait_for(state="hidden")
+        screen.idle()
+    return found
+
+
+@THEMES
+def test_nothing_serious_in_any_section_or_dialog_of_the_registry(open_app, seed, axe, dark):
+    seed.registry.set_gates("churn", {"metrics": {"accuracy": {"min": 0.99}}})
+    seed.registry.update_model("churn", description="who leaves", owner="team@example.com")
+    screen, found = open_app(dark=dark, width=900 if dark else 1400), []
+    mark = "dark" if dark else "light"
+    for section in SECTIONS:
+        screen.go(tab="Registry", version=seed.versions[1], **{"registry.section": section})
+        found += serious(screen, axe, f"registry-{section}-{mark}")
+    screen.go(tab="Registry", version=seed.versions[1])
+    dialogs = [
+        ("Change stage", "Reason"), ("Roll back", "comes back"), ("Edit", "Model card (Markdown)"),
+        ("Gates", "What any version"), ("Delete", "Type churn 1.1.0"), ("Edit model", "with 3 versions"),
+        ("Record performance", "Values measured after"),
+    ]  # fmt: skip
+    found += in_dialogs(screen, axe, dialogs, f"registry-{mark}")
+    screen.go(tab="Registry", version=seed.versions[:2])
+    found += in_dialogs(screen, axe, [("A/B test these two", "Share of the treatment")], f"registry-{mark}")
+    screen.go(tab="Registry", **{"registry.model": "churn"})
+    found += in_dialogs(screen, axe, [("Storage", "Its hashes are checked")], f"registry-{mark}")
+    screen.page.get_by_text("Register a model", exact=True).click()
+    found += serious(screen.see("The file is stored"), axe, f"registry-form-{mark}")
+    assert found == []
+
+
+@THEMES
+def test_nothing_serious_in_any_section_or_dialog_of_tracking(open_app, seed, axe, dark):
+    seed.tracking.log_params(seed.runs[0], {"dropout": 0.5})  # the others lack it
+    screen, found = open_app(dark=dark, width=900 if dark else 1400), []
+    mark = "dark" if dark else "light"
+    for chart in CHARTS:
+        screen.go(tab="Tracking", run=seed.runs[:2], **{"tracking.chart": chart})
+        found += serious(screen, axe, f"tracking-{chart}-{mark}")
+    for kind in KINDS:
+        screen.go(tab="Tracking", **{"tracking.insight": kind, "tracking.insight_group": "params.kind"})
+        screen.page.get_by_text("All runs that match").first.click()
+        screen.page.locator(".js-plotly-plot").first.wait_for()
+        found += serious(screen, axe, f"tracking-{kind}-{mark}")
+    screen.go(tab="Tracking", **{"tracking.filter": "metrics.accuracy >"})
+    found += serious(screen.see("expected a value"), axe, f"tracking-filter-{mark}")
+    screen.go(tab="Tracking")
+    dialogs = [("Experiments", "Clear deleted"), ("Import", "Folder or database"), ("Export", "JSON lines")]
+    found += in_dialogs(screen, axe, dialogs[:2], f"tracking-{mark}")
+    screen.press(re.compile("Export"), exact=False).see("All runs that match, JSON lines")
+    found += serious(screen, axe, f"tracking-export-{mark}")
+    screen.go(tab="Tracking", run=seed.runs[0])
+    screen.page.get_by_text("Environment: code").or_(screen.page.get_by_text("Open a file")).first.wait_for()
+    dialogs = [("Register model", "Carries over"), ("Edit", "Tags, one a line"), ("Delete", "can be restored")]
+    found += in_dialogs(screen, axe, dialogs, f"tracking-{mark}")
+    assert found == []
+
+
+def test_a_model_is_edited_and_a_version_recorded_exported_and_imported_by_hand(open_app, seed, tmp_path):
+    screen = open_app(tab="Registry", version=seed.versions[1])
+    page = screen.page
+    screen.press("Edit model", exact=False).see("with 3 versions")
+    screen.fill("Description", "who leaves *soon*").idle().press("Save").see("Saved churn")
+    screen.see("who leaves *soon*")
+    screen.press("Record performance", exact=False).see("Values measured after")
+    screen.fill("Metrics, one a line: name = number", "accuracy = 0.5").idle()
+    page.get_by_role("dialog").get_by_role("button", name="Record", exact=True).click()
+    screen.see("Recorded for churn 1.1.0")
+    assert seed.registry.performance_history("churn", "1.1.0")["value"].iloc[-1] == 0.5
+    screen.go(tab="Registry", version=seed.versions[1], **{"registry.section": "Files"})
+    with page.expect_download() as download:
+        screen.press("Export with everything", exact=False)
+    archive = tmp_path / "churn.zip"
+    download.value.save_as(archive)
+    screen.press("Clear selection", exact=False).idle().press("Storage", exact=False).see("Its hashes are checked")
+    page.get_by_role("dialog").locator("input[type=file]").set_input_files(str(archive))
+    screen.see("churn.zip").fill("Name", "copy").idle()
+    screen.press("Import version").see("The version is imported")
+    page.locator("h4", has_text="copy 1.1.0").wait_for()
+    assert seed.registry.get_version("copy", "1.1.0").stage.value == "Development"
+
+
+def test_runs_leave_and_come_in_and_an_experiment_goes_and_comes_back_by_hand(open_app, seed, tmp_path):
+    screen = open_app(tab="Tracking", run=seed.runs[:2])
+    page = screen.page
+    exported = {}
+    screen.see("2 runs compared").press(re.compile("Export"), exact=False)
+    for label in ("All runs that match, JSON lines", "Their curves, CSV", "Report on them, HTML"):
+        with page.expect_download() as download:
+            screen.press(label, exact=False)
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        exported[path.suffix] = path
+    assert len([json.loads(line) for line in exported[".jsonl"].read_text().splitlines()]) == 7
+    curves = pd.read_csv(io.BytesIO(exported[".csv"].read_bytes()))
+    assert set(curves["run"]) == {"run-0", "run-1"}
+    assert "run-1" in exported[".html"].read_text()
+    page.keyboard.press("Escape")
+    screen.go(tab="Tracking").press(re.compile("Import"), exact=False).see("Folder or database")
+    page.get_by_role("dialog").get_by_text("CSV", exact=True).click()
+    (tmp_path / "older.csv").write_text("run,step,loss\na,0,1.0\na,1,0.5\n")
+    screen.see("A row a run").page.get_by_role("dialog").locator("input[type=file]").set_input_files(
+        str(tmp_path / "older.csv")
+    )
+    screen.see("older.csv").idle()
+    page.get_by_role("dialog").get_by_role("button", name="Import", exact=True).click()
+    screen.see("1 new of 1 run").press("Close")
+    screen.press("Experiments", exact=False).see("Clear deleted")
+    page.get_by_role("dialog").get_by_text("Delete", exact=True).click()
+    screen.see("Its runs go with it").choose("Experiment", "older")
+    screen.fill("Type older to confirm", "older").idle()
+    screen.press("Delete experiment", exact=False).see("Deleted the experiment older")
+    screen.press("Experiments", exact=False).see("Clear deleted")
+    page.get_by_role("dialog").get_by_text("Restore", exact=True).click()
+    screen.see("Deleted experiment").press("Restore experiment").see("Restored the experiment older")
+    assert {e.name for e in seed.tracking.list_experiments()} == {"training", "older"}
