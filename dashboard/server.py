@@ -7,7 +7,8 @@
 *lifespan* imports what the tabs import and opens the store while the browser still loads the page, so that the first
 visitor waits for neither. *middleware* answers requests for Streamlit's own scripts, styles and fonts from memory, and
 names in the first page the scripts that a table will ask for, so that a browser fetches them at once, not when the
-first table arrives. Everything else (the page's data, uploads, sign-in) passes through untouched.
+first table arrives. Everything else (the page's data, uploads, sign-in) passes through untouched, but for one thing:
+what is written on a connection is sent at once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import importlib
 import logging
 import mimetypes
 import re
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -104,6 +106,7 @@ class StaticFilesInMemory:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
+        _send_at_once(receive)
         if scope["type"] == "http" and scope["method"] == "GET" and not scope.get("root_path"):
             path = scope["path"]
             if path.startswith("/static/") and not _wants_a_range(scope):
@@ -150,6 +153,19 @@ class StaticFilesInMemory:
             ]  # fmt: skip
             self.page = page.replace("</head>", f"{''.join(links)}</head>", 1).encode()
         return self.page
+
+
+def _send_at_once(receive: Receive) -> None:
+    """Tell the system to send what is written on a request's connection at once (TCP_NODELAY).
+
+    Python's event loop does so for the sockets that it makes itself. Streamlit hands its server one that it made
+    before, with a protocol number that the loop does not recognise: then the body of every answer, written after its
+    head, waits until the browser has acknowledged the head, which takes it 40 ms; and a page is a hundred answers.
+    """
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)  # of the connection, in uvicorn
+    connection = transport.get_extra_info("socket") if transport is not None else None
+    if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _wants_a_range(scope: Scope) -> bool:

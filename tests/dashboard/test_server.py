@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import http.client
 import re
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import uvicorn
 
 from dashboard import server
 from tests.dashboard.conftest import ROOT
@@ -89,6 +93,41 @@ def test_the_first_page_names_what_tables_need_and_nothing_that_comes_later(app)
     assert found == [b"./static/js/DataFrame.x1.js", b"./static/js/grid.y2.js"]
     assert re.findall(rb'stylesheet" crossorigin href="([^"]+)"', body) == [b"./static/css/DataFrame.s5.css"]
     assert body.count(b"</head>") == 1
+
+
+def test_what_is_written_on_a_connection_is_sent_at_once(app, monkeypatch):
+    from streamlit.web.server.starlette import starlette_server
+    from websockets.sync.client import connect
+
+    seen = {}
+
+    async def passed_on(scope, receive, send):
+        connection = receive.__self__.transport.get_extra_info("socket")
+        seen[scope["type"]] = bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close"})
+        else:
+            await elsewhere(scope, receive, send)
+
+    monkeypatch.setattr(app, "app", passed_on)
+    listening = starlette_server._bind_socket("127.0.0.1", 0, 10)
+    port = listening.getsockname()[1]
+    web = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", ws="websockets-sansio"))
+    thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection.request("GET", "/other")
+        assert connection.getresponse().status == 299
+        connection.close()
+        with connect(f"ws://127.0.0.1:{port}/_stcore/stream"):
+            pass
+    finally:
+        web.should_exit = True
+        thread.join()
+    assert seen == {"http": True, "websocket": True}
 
 
 def test_the_installed_streamlit_has_a_script_for_the_elements_that_are_preloaded():
