@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative, check_finite
+from stats.means import P_VALUE_FLOOR, Alternative, check_alpha, check_alternative, check_finite
 
 __all__ = [
     "ConfidenceSequence",
@@ -37,7 +37,7 @@ class ConfidenceSequence:
     ----------
     estimate : float
     ci_lower, ci_upper : float or None
-        None on the open side of a one-sided sequence.
+        None on the open side of a one-sided sequence, and where the end is too far out for a float.
     p_value : float
         In (0, 1]; the smallest over all looks is a sequential p-value.
     rho : float
@@ -136,17 +136,49 @@ def confidence_sequence(
     check_finite("estimate", estimate)
     choice = check_alternative(alternative)
     rho = best_rho(alpha, tuned_for)
-    v = n * rho * rho
-    half = standard_error * math.sqrt((v + 1.0) / v * (math.log1p(v) - 2.0 * math.log(alpha)))
+    return mixture_interval(estimate, standard_error, n * rho * rho, rho=rho, alpha=alpha, alternative=choice)
+
+
+def mixture_interval(
+    estimate: float, standard_error: float, v: float, *, rho: float, alpha: float, alternative: Alternative
+) -> ConfidenceSequence:
+    """Return the interval and the p-value of a normal mixture whose variance is v squared standard errors.
+
+    Parameters
+    ----------
+    estimate, standard_error : float
+    v : float
+        Positive.
+    rho : float
+        What v was made of, for the result.
+    alpha : float
+    alternative : {"two-sided", "greater", "less"}
+
+    Returns
+    -------
+    ConfidenceSequence
+        Ends too far out for a float are None.
+
+    Notes
+    -----
+    ``se sqrt((v + 1) / v (log(v + 1) - 2 log alpha))`` and ``min(1, exp(log(v + 1) / 2 - z^2 v / (2 (v + 1))))``: the
+    one formula behind `confidence_sequence` (v grows with the subjects) and `stats.mixture_sequence` (with the
+    information).
+
+    References
+    ----------
+    .. [1] Robbins, H. (1970). Statistical methods related to the law of the iterated logarithm. Ann. Math.
+       Statist. 41, 1397-1409.
+    """
     z = estimate / standard_error
-    exponent = 0.5 * math.log1p(v) - 0.5 * z * z * v / (v + 1.0)
-    p_value = max(P_VALUE_FLOOR, math.exp(min(0.0, exponent)))
-    if (choice == "greater" and z <= 0.0) or (choice == "less" and z >= 0.0):
+    p_value = max(P_VALUE_FLOOR, math.exp(min(0.0, 0.5 * math.log1p(v) - 0.5 * z * z * (v / (v + 1.0)))))
+    if (alternative == "greater" and z <= 0.0) or (alternative == "less" and z >= 0.0):
         p_value = 1.0
+    half = standard_error * math.sqrt((v + 1.0) / v * (math.log1p(v) - 2.0 * math.log(alpha)))
     return ConfidenceSequence(
         estimate=estimate,
-        ci_lower=None if choice == "less" else estimate - half,
-        ci_upper=None if choice == "greater" else estimate + half,
+        ci_lower=None if alternative == "less" or not math.isfinite(half) else estimate - half,
+        ci_upper=None if alternative == "greater" or not math.isfinite(half) else estimate + half,
         p_value=p_value,
         rho=rho,
         half_width=half,

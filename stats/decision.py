@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from scipy import special
 
@@ -44,16 +44,7 @@ Decision = Literal[
     "too_small",
     "inconclusive",
 ]
-DECISIONS: tuple[Decision, ...] = (
-    "invalid",
-    "insufficient_data",
-    "keep_running",
-    "ship",
-    "keep_baseline",
-    "stop_futile",
-    "too_small",
-    "inconclusive",
-)
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 TWYMAN_LIFT = 0.5  # a significant lift of half the baseline is more often a bug than a discovery
 FUTILITY_POWER = 0.1  # below this chance of success under the planned effect, going on is called futile

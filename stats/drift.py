@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc, chdtri, gammaincc, kolmogorov, xlogy
+from scipy.special import chdtri, gammaincc, kolmogorov, xlogy
 
-from stats.means import P_VALUE_FLOOR
+from stats.means import P_VALUE_FLOOR, chi_square_p_value
 from stats.series import binary_exponent
 
 __all__ = [
@@ -588,7 +588,7 @@ def chi_square_two_sample(table: Sequence[Numbers] | FloatArray) -> ChiSquareTes
     expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True) / counts.sum()
     statistic = float(((counts - expected) ** 2 / expected).sum())
     dof = (rows - 1) * (columns - 1)
-    return ChiSquareTest(statistic=statistic, p_value=max(P_VALUE_FLOOR, float(chdtrc(dof, statistic))), dof=dof)
+    return ChiSquareTest(statistic=statistic, p_value=chi_square_p_value(statistic, dof), dof=dof)
 
 
 def chi_square_sparse(first: Numbers, second: Numbers, *, singles: int = 0) -> ChiSquareTest:
@@ -688,9 +688,8 @@ def chi_square_one_sample(observed: Numbers, expected: Numbers) -> ChiSquareTest
         raise ValueError("observed counts must be finite and >= 0 with a positive sum, expected weights positive")
     scaled = e * (o.sum() / e.sum())
     statistic = float(((o - scaled) ** 2 / scaled).sum())
-    return ChiSquareTest(
-        statistic=statistic, p_value=max(P_VALUE_FLOOR, float(chdtrc(o.size - 1, statistic))), dof=int(o.size - 1)
-    )
+    dof = int(o.size - 1)
+    return ChiSquareTest(statistic=statistic, p_value=chi_square_p_value(statistic, dof), dof=dof)
 
 
 def align_counts(reference: Mapping[str, int], current: Mapping[str, int]) -> tuple[list[str], FloatArray, FloatArray]:

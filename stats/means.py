@@ -24,6 +24,7 @@ __all__ = [
     "Alternative",
     "CupedAdjustment",
     "MeanTest",
+    "chi_square_p_value",
     "cohen_d",
     "cuped",
     "estimate_test",
@@ -128,6 +129,34 @@ def normal_p_value(z: float, alternative: str = "two-sided") -> float:
     .. [1] Abramowitz, M. and Stegun, I. (1964). Handbook of Mathematical Functions, 26.2.
     """
     return t_p_value(z, math.inf, alternative)
+
+
+def chi_square_p_value(statistic: float, df: float) -> float:
+    """Probability of a chi-square statistic at least as large, if there is no effect; see `t_p_value`.
+
+    Parameters
+    ----------
+    statistic : float
+        0 or more.
+    df : float
+        Positive.
+
+    Returns
+    -------
+    float
+        In (0, 1].
+
+    Notes
+    -----
+    The upper incomplete gamma function, ``Q(df / 2, statistic / 2)``.
+
+    References
+    ----------
+    .. [1] Abramowitz, M. and Stegun, I. (1964). Handbook of Mathematical Functions, 26.4.
+    """
+    if not (statistic >= 0.0 and df > 0.0):
+        raise ValueError(f"statistic must be 0 or more and df positive, got {statistic!r} and {df!r}")
+    return max(P_VALUE_FLOOR, float(special.chdtrc(df, statistic)))
 
 
 def _lower_tail(t: float, df: float) -> float:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 
-from stats.always_valid import ConfidenceSequence
-from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative, check_finite
+from stats.always_valid import ConfidenceSequence, mixture_interval
+from stats.means import check_alpha, check_alternative, check_finite
 
 __all__ = ["mixture_sequence"]
 
@@ -66,17 +66,4 @@ def mixture_sequence(
     choice = check_alternative(alternative)
     # In units of the standard error, and within bounds, so that neither tiny nor huge metrics overflow.
     rho = min(max(tau / standard_error, LEAST_RATIO), 1.0 / LEAST_RATIO)
-    v = rho * rho
-    z = estimate / standard_error
-    p_value = max(P_VALUE_FLOOR, math.exp(min(0.0, 0.5 * math.log1p(v) - 0.5 * z * z * (v / (v + 1.0)))))
-    if (choice == "greater" and z <= 0.0) or (choice == "less" and z >= 0.0):
-        p_value = 1.0
-    half = standard_error * math.sqrt((v + 1.0) / v * (math.log1p(v) - 2.0 * math.log(alpha)))
-    return ConfidenceSequence(
-        estimate=estimate,
-        ci_lower=None if choice == "less" or not math.isfinite(half) else estimate - half,
-        ci_upper=None if choice == "greater" or not math.isfinite(half) else estimate + half,
-        p_value=p_value,
-        rho=rho,
-        half_width=half,
-    )
+    return mixture_interval(estimate, standard_error, rho * rho, rho=rho, alpha=alpha, alternative=choice)

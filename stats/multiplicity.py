@@ -55,20 +55,7 @@ def bonferroni(p_values: Sequence[float] | FloatArray) -> list[float]:
 def holm(p_values: Sequence[float] | FloatArray) -> list[float]:
     """Adjust p-values by Holm's step-down procedure.
 
-    Parameters
-    ----------
-    p_values : sequence of float, shape (n_tests,)
-        Each in [0, 1].
-
-    Returns
-    -------
-    list of float, shape (n_tests,)
-        In the order given; empty for no tests.
-
-    Raises
-    ------
-    ValueError
-        If a p-value is not a number in [0, 1].
+    Takes, returns and raises what `bonferroni` does.
 
     Notes
     -----
@@ -88,20 +75,7 @@ def holm(p_values: Sequence[float] | FloatArray) -> list[float]:
 def hochberg(p_values: Sequence[float] | FloatArray) -> list[float]:
     """Adjust p-values by Hochberg's step-up procedure.
 
-    Parameters
-    ----------
-    p_values : sequence of float, shape (n_tests,)
-        Each in [0, 1].
-
-    Returns
-    -------
-    list of float, shape (n_tests,)
-        In the order given; empty for no tests.
-
-    Raises
-    ------
-    ValueError
-        If a p-value is not a number in [0, 1].
+    Takes, returns and raises what `bonferroni` does.
 
     Notes
     -----
@@ -120,20 +94,7 @@ def hochberg(p_values: Sequence[float] | FloatArray) -> list[float]:
 def benjamini_hochberg(p_values: Sequence[float] | FloatArray) -> list[float]:
     """Adjust p-values so that rejecting those below alpha keeps the false discovery rate at alpha.
 
-    Parameters
-    ----------
-    p_values : sequence of float, shape (n_tests,)
-        Each in [0, 1].
-
-    Returns
-    -------
-    list of float, shape (n_tests,)
-        In the order given; empty for no tests.
-
-    Raises
-    ------
-    ValueError
-        If a p-value is not a number in [0, 1].
+    Takes, returns and raises what `bonferroni` does.
 
     Notes
     -----
@@ -151,20 +112,7 @@ def benjamini_hochberg(p_values: Sequence[float] | FloatArray) -> list[float]:
 def benjamini_yekutieli(p_values: Sequence[float] | FloatArray) -> list[float]:
     """Adjust p-values for the false discovery rate under any dependence between the tests.
 
-    Parameters
-    ----------
-    p_values : sequence of float, shape (n_tests,)
-        Each in [0, 1].
-
-    Returns
-    -------
-    list of float, shape (n_tests,)
-        In the order given; empty for no tests.
-
-    Raises
-    ------
-    ValueError
-        If a p-value is not a number in [0, 1].
+    Takes, returns and raises what `bonferroni` does.
 
     Notes
     -----

@@ -6,7 +6,8 @@
     1094
 
 Sizes are per variant. Formulas are named, because they differ: means use the noncentral t distribution (as R's
-power.t.test), proportions the pooled normal formula (as R's power.prop.test).
+power.t.test), proportions the pooled normal formula (as R's power.prop.test). Arguments of one name mean the same
+everywhere and are described where they come first; one out of range is a ValueError that names it and its bound.
 """
 
 from __future__ import annotations
@@ -119,11 +120,6 @@ def power_means(
     float
         In [0, 1].
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
     Notes
     -----
     ``P(T > t_crit)`` for T noncentral t with noncentrality ``(effect + margin) / se``. As in R's power.t.test, the
@@ -204,11 +200,6 @@ def power_proportions(
     -------
     float
         In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
 
     Notes
     -----
@@ -387,11 +378,6 @@ def mde_means(
     -------
     float
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
     Notes
     -----
     The effect at which `power_means` equals the power.
@@ -447,11 +433,6 @@ def mde_proportions(
     -------
     float or None
         As a positive number; None when no rate within (0, 1) is far enough.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
 
     Notes
     -----
@@ -509,11 +490,6 @@ def power_with_more(
     float
         In [0, 1].
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
     Notes
     -----
     With f times more subjects the squared standard error shrinks by ``1 + f``; power is the chance that the estimate
@@ -559,11 +535,6 @@ def additional_sample_factor(
     -------
     float
         0.0 when the power is reached already; ``additional = factor * n``.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
 
     Notes
     -----

@@ -7,7 +7,8 @@
 
 Counts are compared by their ranks, so that is what is planned for. The mean of the baseline (and its standard
 deviation, when it is not Poisson) fix both distributions; from them follow the probability that a treatment subject
-exceeds a baseline subject, the share of ties, and with these the power.
+exceeds a baseline subject, the share of ties, and with these the power. Arguments out of range are ValueErrors, as in
+`stats.power`.
 """
 
 from __future__ import annotations
@@ -173,11 +174,6 @@ def power_ranks(
     float
         In [0, 1].
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
     Notes
     -----
     With ``p = P(T > B) + P(T = B) / 2``, the share of pairs that the treatment wins is about normal around p, so the
@@ -237,11 +233,6 @@ def power_counts(
     -------
     float
         In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
 
     Notes
     -----
@@ -338,11 +329,6 @@ def mde_counts(
     -------
     float or None
         As a positive number; None when no difference is found with that power: decreases end at a mean of 0.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
 
     Notes
     -----

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative, normal_p_value
+from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative, chi_square_p_value, normal_p_value
 
 __all__ = [
     "TableTest",
@@ -133,9 +133,8 @@ def chi_square_test(arms: Sequence[tuple[int, int]], *, correction: bool = False
         distance = distance - min(0.5, float(distance.min()))
     statistic = float((distance**2 / expected).sum())
     df = len(arms) - 1
-    p_value = max(P_VALUE_FLOOR, float(special.chdtrc(df, statistic)))
     name = "chi-square test with Yates' correction" if correction else "chi-square test without continuity correction"
-    return TableTest(method=name, statistic=statistic, df=df, p_value=p_value)
+    return TableTest(method=name, statistic=statistic, df=df, p_value=chi_square_p_value(statistic, df))
 
 
 def g_test(arms: Sequence[tuple[int, int]]) -> TableTest:
@@ -165,7 +164,7 @@ def g_test(arms: Sequence[tuple[int, int]]) -> TableTest:
     observed, expected = _tables(arms)
     statistic = max(0.0, 2.0 * float(special.xlogy(observed, observed / expected).sum()))
     df = len(arms) - 1
-    p_value = max(P_VALUE_FLOOR, float(special.chdtrc(df, statistic)))
+    p_value = chi_square_p_value(statistic, df)
     return TableTest(method="G-test (likelihood ratio)", statistic=statistic, df=df, p_value=p_value)
 
 

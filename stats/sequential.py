@@ -402,17 +402,7 @@ def predictive_power(z: float, fraction: float, critical: float) -> float:
     Parameters
     ----------
     z, fraction, critical : float
-        As in `conditional_power`.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If the fraction is not between 0 and 1.
+        As in `conditional_power`, which also says what is returned and raised.
 
     Notes
     -----

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from stats.means import P_VALUE_FLOOR
+from stats.means import P_VALUE_FLOOR, chi_square_p_value
 
 __all__ = ["SRM_ALPHA", "sequential_srm_p_value", "srm_p_value"]
 
@@ -59,7 +59,7 @@ def srm_p_value(counts: Sequence[int], weights: Sequence[float]) -> float | None
         return None
     expected = shares * total
     statistic = float(((observed - expected) ** 2 / expected).sum())
-    return max(P_VALUE_FLOOR, float(special.chdtrc(observed.size - 1, statistic)))
+    return chi_square_p_value(statistic, observed.size - 1)
 
 
 def sequential_srm_p_value(
