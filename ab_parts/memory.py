@@ -129,6 +129,16 @@ class Memory:
         key = (uid, subject)
         return self._new.get(key) or self._old.get(key)
 
+    def variants_of(self, uid: str, subjects: Iterable[str]) -> list[str] | None:
+        """Return the stored variants of subjects, None as soon as one was not seen."""
+        found = []
+        for subject in subjects:
+            variant = self.variant_of(uid, subject)
+            if variant is None:
+                return None
+            found.append(variant)
+        return found
+
     def keep_variants(self, uid: str, subjects: Iterable[str], variants: Iterable[str]) -> None:
         """Take in assignments that are committed; of a very large batch the first."""
         new = self._new

@@ -367,6 +367,13 @@ class ExperimentAnalysis(Record):
 
     def _repr_html_(self) -> str:
         """Return the verdict and the table of comparisons for a notebook."""
+        return (
+            f"<div><h4>{html.escape(self.name)}: {html.escape(self.decision.replace('_', ' '))}</h4>"
+            f"<p>{html.escape(self.recommendation)}</p>{self.details_html()}</div>"
+        )
+
+    def details_html(self) -> str:
+        """Return what stands behind the verdict: the stopping rule, the warnings, the table of comparisons."""
         head = "".join(
             f"<th style='text-align:left'>{html.escape(title)}</th>"
             for title in ("Metric", "Variant", "n", "Baseline", "Treatment", "Effect", "Interval", "Lift", "p", "Test")
@@ -374,10 +381,8 @@ class ExperimentAnalysis(Record):
         body = "".join(f"<tr>{_html_cells(comparison)}</tr>" for comparison in (*self.comparisons, *self.segments))
         warnings = "".join(f"<li>{html.escape(text)}</li>" for text in self.warnings)
         return (
-            f"<div><h4>{html.escape(self.name)}: {html.escape(self.decision.replace('_', ' '))}</h4>"
-            f"<p>{html.escape(self.recommendation)}</p><p>Stopping: {html.escape(self.stopping.method)}.</p>"
-            f"<ul>{warnings}</ul>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+            f"<p>Stopping: {html.escape(self.stopping.method)}.</p>{f'<ul>{warnings}</ul>' if warnings else ''}"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
 
 

@@ -214,16 +214,21 @@ def plot_looks(analysis: ExperimentAnalysis) -> go.Figure:
         marker=style.marker,
     )
     bounded = [(place, look.boundary) for place, look in zip(places, looks, strict=True) if look.boundary is not None]
-    for sign, name in ((1.0, "Boundary"), (-1.0, "Boundary (lower)")):
+    last = looks[-1]
+    if (last.ci_lower is None) == (last.ci_upper is None):
+        signs = [1.0, -1.0]
+    else:  # a one-sided test has no interval, and no boundary, on the other side
+        signs = [1.0 if last.ci_upper is None else -1.0]
+    for sign in signs:
         if bounded:
             figure.add_scatter(
                 x=[place for place, _ in bounded],
                 y=[sign * bound for _, bound in bounded],
                 mode="lines+markers",
-                name=name,
+                name="Boundary" if sign == signs[0] else "Boundary (lower)",
                 line={"color": VERDICT_COLORS["bad"], "dash": "dash", "width": 1.5},
                 marker={"color": VERDICT_COLORS["bad"], "symbol": "line-ew-open", "size": 10},
-                showlegend=sign > 0,
+                showlegend=sign == signs[0],
             )
     add_level(figure, 0.0)
     figure.update_xaxes(rangemode="tozero")
@@ -354,7 +359,9 @@ _STYLE = (
 
 def report_html(analysis: ExperimentAnalysis, points: Sequence[DailyPoint] = ()) -> str:
     """Return a report that is one HTML file: no request leaves it, and every name in it is escaped."""
-    figures = [plot_forest(analysis), plot_forest(analysis, relative=False), plot_looks(analysis)]
+    figures = [plot_forest(analysis, relative=False), plot_looks(analysis)]
+    if forest_rows(analysis):
+        figures.insert(0, plot_forest(analysis))
     if points:
         figures.append(plot_cumulative_effect(points, metric=analysis.metric))
     drawn = "".join(
@@ -368,15 +375,16 @@ def report_html(analysis: ExperimentAnalysis, points: Sequence[DailyPoint] = ())
         for name, count in analysis.n_assigned.items()
     )
     split = "not tested" if analysis.srm_p_value is None else f"p = {analysis.srm_p_value:.3g}"
+    n_looks = len({look.number for look in analysis.looks})
+    looks = "no look" if n_looks == 0 else "1 look" if n_looks == 1 else f"{n_looks:,} looks"
     name = html.escape(analysis.name)
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{name}</title>"
         f"<style>{_STYLE}</style></head>"
-        f"<body><h1>{name}</h1><p class='verdict'><strong>{html.escape(analysis.decision.replace('_', ' '))}</strong>: "
-        f"{html.escape(analysis.recommendation)}</p>"
-        f"<p>Analysed {analysis.analyzed_at:%Y-%m-%d %H:%M} UTC; stopping rule {html.escape(analysis.stopping.rule)}; "
-        f"{len({look.number for look in analysis.looks})} looks; test of the split: {split}.</p>"
+        f"<body><h1>{name}</h1><p class='verdict'>{html.escape(analysis.recommendation)}</p>"
+        f"<p>Analysed {analysis.analyzed_at:%Y-%m-%d %H:%M} UTC; decision: "
+        f"{html.escape(analysis.decision.replace('_', ' '))}; {looks}; test of the split: {split}.</p>"
         f"<table><thead><tr><th>Variant</th><th>Assigned</th><th>With data</th></tr></thead>"
         f"<tbody>{assigned}</tbody></table>"
-        f"{analysis._repr_html_()}{drawn}</body></html>"
+        f"{analysis.details_html()}{drawn}</body></html>"
     )

@@ -296,3 +296,30 @@ def test_enumerations_are_also_plain_text():
     config = design(metric_type="count", aggregation="max")
     assert config.metric_type is MetricType.COUNT
     assert config.aggregation is Aggregation.MAX
+
+
+@pytest.mark.parametrize(("alternative", "sides"), [("two-sided", {1, -1}), ("greater", {1}), ("less", {-1})])
+def test_boundaries_are_drawn_on_the_sides_that_the_test_has(lite, alternative, sides):
+    from charts.ab_testing import plot_looks
+
+    exp_id = lite.create_experiment(design(planned_sample_size=40, alternative=alternative))
+    lite.record_events(exp_id, [(f"u{index}", float(index % 7)) for index in range(40)])
+    figure = plot_looks(lite.analyze_experiment(exp_id))
+    bounds = [trace for trace in figure.data if trace.name.startswith("Boundary")]
+    assert {int(math.copysign(1, trace.y[0])) for trace in bounds} == sides
+    assert sum(trace.showlegend for trace in bounds) == 1
+    assert figure.layout.xaxis.rangemode == "tozero"
+
+
+def test_the_report_says_its_verdict_once_and_shows_no_empty_figure(lite):
+    exp_id = lite.create_experiment(design(stopping="fixed_horizon"))
+    for index in range(40):  # the mean of the baseline is 0: there is no lift
+        variant = "treatment" if index % 2 else "baseline"
+        lite.record_event(exp_id, f"u{index}", float(index // 2 % 5 - 2) + (index % 2), variant=variant)
+    found = lite.analyze_experiment(exp_id)
+    assert found.effect is not None
+    assert found.relative_effect is None
+    report = found.to_html()
+    assert report.count(f"{found.recommendation}</p>") == 1
+    assert "No effect can be computed yet" not in report
+    assert "1 look;" in report

@@ -89,6 +89,18 @@ def test_who_is_assigned_and_what_is_shown_are_served_without_asking_the_store(a
         ab.assign(exp_id, "somebody new")  # a first assignment is stored
 
 
+def test_many_who_were_assigned_are_served_without_a_write(ab, monkeypatch):
+    exp_id = ab.create_experiment(design(treatments={"a": 0.3, "b": 0.3}))
+    users = [f"u{index}" for index in range(50)]
+    first = ab.assign_many(exp_id, users)
+    monkeypatch.setattr(ab.database, "driver", refuse)
+    again = ab.assign_many(exp_id, users[::-1])
+    assert again.tolist() == first[::-1].tolist()
+    assert again.dtype == first.dtype
+    with pytest.raises(AssertionError, match="the store was asked"):
+        ab.assign_many(exp_id, [*users, "somebody new"])
+
+
 def test_what_another_process_does_is_seen_within_the_promised_time(ab, elsewhere):
     exp_id = ab.create_experiment(design(traffic_split=0.5))
     users = [f"u{index}" for index in range(40)]
