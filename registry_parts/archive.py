@@ -137,7 +137,7 @@ def write_archive(path: str | os.PathLike[str], version: ModelVersion, card: str
     except OSError as error:
         raise StorageError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # it is not there, or the place is what the error above says
             temporary.unlink()
     return target
 

@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charts.registry import comparison_bars, plot_performance_history, plot_stage_timeline, production_periods
-from db import ArtifactError, Database
+from db import ArtifactError, Database, StorageError
 from model_registry import ModelRegistryManager, ModelStage, StageEvent
 from registry_parts import archive, environment, inspection, versions
 from registry_parts.direction import metric_direction
@@ -482,6 +482,14 @@ def test_an_export_whose_members_share_bytes_is_refused(registry, exported, tmp_
         target.filelist.append(inner)
     with pytest.raises(ArtifactError, match="overlap"):
         registry.import_version(tmp_path / "bomb.zip", name="other")
+
+
+@pytest.mark.parametrize("place", ["m.zip/inner.zip", "nowhere/inner.zip", "x" * 300])
+def test_an_export_to_a_place_that_cannot_be_is_one_clear_error(place, registry, exported, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(StorageError, match="cannot be written"):
+        registry.export_version("m", "1.0.0", tmp_path / place)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_an_export_with_a_name_twice_is_refused(registry, exported):
