@@ -473,13 +473,13 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         with self._database.read() as session:
             result = {}
             for kind, table in (("metrics", MetricSummaryRow), ("params", RunParamRow), ("tags", RunTagRow)):
-                used = (
-                    sa.select(table.key_id).join(RunRow, RunRow.id == table.run_id).where(RunRow.deleted_at.is_(None))
-                )
+                of_live_run = [RunRow.id == table.run_id, RunRow.deleted_at.is_(None)]
                 if experiment is not None:
-                    used = used.where(RunRow.experiment_id == queries.require_experiment(session, experiment))
-                names = session.scalars(sa.select(RunKeyRow.name).where(RunKeyRow.id.in_(used)))
-                result[kind] = sorted(names)
+                    of_live_run.append(RunRow.experiment_id == queries.require_experiment(session, experiment))
+                is_used: sa.ColumnElement[bool] = RunKeyRow.id.in_(sa.select(table.key_id).where(*of_live_run))
+                if experiment is None and table is not RunTagRow:  # an index by key: its first live run will do
+                    is_used = sa.exists().where(table.key_id == RunKeyRow.id, *of_live_run)
+                result[kind] = sorted(session.scalars(sa.select(RunKeyRow.name).where(is_used)))
             return result
 
     def search_runs(
