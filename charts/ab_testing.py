@@ -24,6 +24,7 @@ from charts.theme import (
     add_level,
     alt_text,
     base_figure,
+    days_around_one,
     empty_figure,
     escape,
     series_style,
@@ -169,6 +170,7 @@ def plot_cumulative_effect(points: Sequence[DailyPoint], *, metric: str = "the m
     add_level(figure, 0.0)
     low, high = readable_range(known)
     figure.update_yaxes(range=[low, high])
+    days_around_one(figure, days)
     return figure
 
 

@@ -25,6 +25,7 @@ from charts.theme import (
     add_level,
     add_zone,
     base_figure,
+    days_around_one,
     empty_figure,
     escape,
     series_style,
@@ -83,9 +84,7 @@ def plot_control_chart(drift: PerformanceDrift) -> go.Figure:
     _add_points(figure, earlier, "before the window", NEUTRAL, drift)
     _add_points(figure, judged, "in the window", color, drift)
     _add_violations(figure, drift)
-    if len(earlier) + len(judged) == 1:  # Plotly would divide the day around a single point into fractions of a second
-        (at,) = _instants([*earlier.times, *judged.times])
-        figure.update_xaxes(range=[at - timedelta(days=1), at + timedelta(days=1)])
+    days_around_one(figure, _instants([*earlier.times, *judged.times]))
     if drift.change_point is not None:
         figure.add_vline(
             _milliseconds(drift.change_point),

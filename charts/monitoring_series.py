@@ -20,6 +20,7 @@ from charts.theme import (
     NEUTRAL,
     add_band,
     base_figure,
+    days_around_one,
     empty_figure,
     escape,
     series_style,
@@ -65,6 +66,7 @@ def plot_rollup(frame: pd.DataFrame, metric: str, bucket: str) -> go.Figure:
         x=at, y=_known(frame["value"].tolist()), name="mean", mode="lines+markers", line=style.line,
         marker=style.marker, hovertemplate="%{x}<br>%{y:.5g}<extra></extra>",
     )  # fmt: skip
+    days_around_one(figure, at)
     highest = max(frame["n_points"].tolist())
     figure.update_layout(
         yaxis={"overlaying": "y2", "side": "left", "tickmode": "auto"},
@@ -94,6 +96,7 @@ def plot_segments(metric: str, frames: Mapping[str, pd.DataFrame]) -> go.Figure:
             x=frame["at"].tolist(), y=_known(frame["value"].tolist()), name=shorten_label(name), mode="lines+markers",
             line=style.line, marker={**style.marker, "size": 6}, hovertemplate="%{x}<br>%{y:.5g}<extra></extra>",
         )  # fmt: skip
+    days_around_one(figure, [instant for _, frame in shown for instant in frame["at"].tolist()])
     return figure
 
 
@@ -134,6 +137,9 @@ def plot_prediction_scores(performance: PredictionPerformance, score: str) -> go
             x=at, y=estimates, name="estimated from probabilities", mode="lines+markers", line=style.line,
             marker=style.marker,
         )  # fmt: skip
+    days_around_one(figure, at)
+    if not known:
+        return figure
     style = series_style(0)
     figure.add_scatter(
         x=at, y=realised, name="realised, from labels", mode="lines+markers", line=style.line, marker=style.marker,
@@ -163,4 +169,5 @@ def plot_label_counts(performance: PredictionPerformance) -> go.Figure:
     for name, values, color in parts:
         figure.add_bar(x=at, y=values, name=name, marker={"color": color})
     figure.update_layout(barmode="stack")
+    days_around_one(figure, at)
     return figure

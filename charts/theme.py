@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import plotly.graph_objects as go
@@ -38,6 +39,7 @@ __all__ = [
     "add_zone",
     "alt_text",
     "base_figure",
+    "days_around_one",
     "empty_figure",
     "escape",
     "for_dark",
@@ -295,6 +297,14 @@ def add_zone(
         figure.add_vrect(x0=low, x1=high, **common)
     else:
         figure.add_hrect(y0=low, y1=high, **common)
+
+
+def days_around_one(figure: go.Figure, instants: Sequence[datetime]) -> None:
+    """Show a day on both sides of the only instant of a time axis, which Plotly would divide into milliseconds."""
+    if len(set(instants)) == 1:
+        day = timedelta(days=1)
+        figure.update_xaxes(range=[instants[0] - day, instants[0] + day])
+        figure.update_traces(width=0.5 * day.total_seconds() * 1_000, selector={"type": "bar"})
 
 
 def add_band(

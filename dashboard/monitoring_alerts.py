@@ -185,9 +185,15 @@ def _draw_alert_actions(app: ui.App, alerts: list[Alert], is_selection: bool) ->
 
 
 def _draw_rules(app: ui.App, name: str, version: str, rules: Sequence[AlertRule]) -> None:
+    count = formats.plural(len(rules), "rule") if rules else "No rule"
+    st.markdown(f"**{count}**")
+    if rules:
+        ui.table(
+            rules_frame(rules), [rule.id for rule in rules], key=f"{TAB}.rules", name=f"{TAB}.rule_id",
+            alt="Alert rules", rows_shown=6,
+        )  # fmt: skip
+    # Below the table: its own toolbar, above it, would lie over buttons for whoever comes from a row.
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        count = formats.plural(len(rules), "rule") if rules else "No rule"
-        st.markdown(f"**{count}**", width="stretch")
         st.button(
             "Add a rule", key=f"{TAB}.rule.open", icon=":material/add:", disabled=not app.can_edit,
             on_click=ui.open_dialog, args=(f"{TAB}.rule",), kwargs={"model": name, "version": version},
@@ -199,11 +205,6 @@ def _draw_rules(app: ui.App, name: str, version: str, rules: Sequence[AlertRule]
                 disabled=not app.can_edit or not chosen, on_click=_delete_rules,
                 args=(app, [rule.id for rule in chosen]), help="Its open alerts are resolved",
             )  # fmt: skip
-    if rules:
-        ui.table(
-            rules_frame(rules), [rule.id for rule in rules], key=f"{TAB}.rules", name=f"{TAB}.rule_id",
-            alt="Alert rules", rows_shown=6,
-        )  # fmt: skip
 
 
 def _delete_rules(app: ui.App, ids: Sequence[str]) -> None:
@@ -216,20 +217,20 @@ def _delete_rules(app: ui.App, ids: Sequence[str]) -> None:
 
 def _draw_sinks(app: ui.App) -> None:
     sinks = app.monitoring.list_alert_sinks()
+    count = formats.plural(len(sinks), "address", "addresses") if sinks else "No address"
+    st.markdown(f"**{count}** for alerts of all models")
+    if sinks:
+        ui.table(
+            _sinks_frame(sinks), [sink.name for sink in sinks], key=f"{TAB}.sinks", name=f"{TAB}.sink_name",
+            alt="Addresses for alerts", rows_shown=6,
+        )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        count = formats.plural(len(sinks), "address", "addresses") if sinks else "No address"
-        st.markdown(f"**{count}** for alerts of all models", width="stretch")
         st.button(
             "Add an address", key=f"{TAB}.sink.open", icon=":material/add:", disabled=not app.can_edit,
             on_click=ui.open_dialog, args=(f"{TAB}.sink",),
         )  # fmt: skip
         if sinks:
             _draw_sink_actions(app, sinks)
-    if sinks:
-        ui.table(
-            _sinks_frame(sinks), [sink.name for sink in sinks], key=f"{TAB}.sinks", name=f"{TAB}.sink_name",
-            alt="Addresses for alerts", rows_shown=6,
-        )  # fmt: skip
 
 
 def _draw_sink_actions(app: ui.App, sinks: Sequence[AlertSink]) -> None:

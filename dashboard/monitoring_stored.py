@@ -44,18 +44,8 @@ def draw_references(app: ui.App, name: str, version: str) -> None:
     references = app.monitoring.list_references(name, version)
     if not references:
         return
-    chosen = [found for found in references if found.id in set(ui.selected(f"{TAB}.reference_id"))]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(
-            f"**{formats.plural(len(references), 'reference')}**; batches are counted on the newest", width="stretch"
-        )
-        st.button(
-            "Delete reference", key=f"{TAB}.reference.delete.open", icon=":material/delete:",
-            disabled=not app.can_edit or not chosen, on_click=ui.open_dialog, args=(f"{TAB}.reference.delete",),
-            kwargs={"model": name, "version": version, "reference_id": chosen[0].id if chosen else ""},
-            help="Select one first. The one before it holds again",
-        )  # fmt: skip
-    ui.table(
+    st.markdown(f"**{formats.plural(len(references), 'reference')}**; batches are counted on the newest")
+    chosen = ui.table(
         references_frame(references), [found.id for found in references], key=f"{TAB}.references",
         name=f"{TAB}.reference_id", alt="Stored references", multiple=False, rows_shown=5,
         columns={
@@ -64,6 +54,12 @@ def draw_references(app: ui.App, name: str, version: str) -> None:
             "Rows": st.column_config.NumberColumn(format="localized", help="Of the table it was made from"),
             "Batches": st.column_config.NumberColumn(format="localized", help="Batches that were compared with it"),
         },
+    )  # fmt: skip
+    st.button(
+        "Delete reference", key=f"{TAB}.reference.delete.open", icon=":material/delete:",
+        disabled=not app.can_edit or not chosen, on_click=ui.open_dialog, args=(f"{TAB}.reference.delete",),
+        kwargs={"model": name, "version": version, "reference_id": next(iter(chosen), "")},
+        help="Select one first. The one before it holds again",
     )  # fmt: skip
 
 

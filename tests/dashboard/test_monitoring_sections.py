@@ -379,11 +379,24 @@ def test_the_figures_have_titles_units_and_words_for_nothing(monitoring):
         assert empty.layout.annotations[0].text == "no points in this period"
 
 
-def test_a_single_point_stands_among_days_and_not_fractions_of_a_second(monitoring):
+def test_a_single_instant_stands_among_days_and_not_milliseconds(monitoring):
     monitoring.log_performance("churn", "1.0.0", "accuracy", 0.9, at=NOW)
-    figure = plot_control_chart(monitoring.detect_performance_drift("churn", "1.0.0", "accuracy"))
-    first, last = figure.layout.xaxis.range
-    assert (NOW - first, last - NOW) == (timedelta(days=1), timedelta(days=1))
+    monitoring.log_predictions("churn", "1.0.0", ["a", "b"], probabilities=[0.8, 0.9], at=NOW)
+    performance = monitoring.prediction_performance("churn", "1.0.0")
+    frame = monitoring.performance_history("churn", "1.0.0", "accuracy", bucket="day")
+    for figure in (
+        plot_control_chart(monitoring.detect_performance_drift("churn", "1.0.0", "accuracy")),
+        plot_rollup(frame, "accuracy", "day"), plot_segments("accuracy", {"all traffic": frame}),
+        plot_prediction_scores(performance, "accuracy"), plot_label_counts(performance),
+    ):  # fmt: skip
+        first, last = figure.layout.xaxis.range
+        assert last - first == timedelta(days=2)
+
+
+def test_without_a_label_no_line_of_labels_is_in_the_legend(monitoring):
+    monitoring.log_predictions("churn", "1.0.0", ["a", "b"], probabilities=[0.8, 0.9], at=NOW)
+    figure = plot_prediction_scores(monitoring.prediction_performance("churn", "1.0.0"), "accuracy")
+    assert not [trace.name for trace in figure.data if trace.name.startswith("realised")]
 
 
 def test_the_heat_map_begins_with_the_first_window_that_has_data(monitoring):
