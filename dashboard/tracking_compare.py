@@ -214,7 +214,7 @@ def _draw_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> No
             "Smoothing", 0.0, 0.99, step=0.01, key=f"{TAB}.smoothing", persist_state="session",
             help="Exponential moving average; the line as logged stays behind it, faint.", width=180,
         )  # fmt: skip
-        log_y = st.toggle("Log scale", key=f"{TAB}.log_y", persist_state="session")
+        log_y = st.toggle("Log scale", **ui.in_url(f"{TAB}.log_y", default=False))
     drawn = runs[:MAX_CURVES]
     if len(runs) > MAX_CURVES:
         ui.note(f"Curves of the first {MAX_CURVES} of {formats.plural(len(runs), 'selected run')}.")
@@ -276,7 +276,7 @@ def _draw_scatter(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> N
         y = st.selectbox(
             "Vertical", vertical, **ui.in_url(f"{TAB}.y", default=f"metrics.{main_metric(metrics)}", options=vertical)
         )
-        log_x = st.toggle("Log horizontal", key=f"{TAB}.log_x", persist_state="session")
+        log_x = st.toggle("Log horizontal", **ui.in_url(f"{TAB}.log_x", default=False))
     if x and y:
         goals = [goal_of(dimension.partition(".")[2]) for dimension in (x, y)]
         pareto = (goals[0], goals[1]) if x.startswith("metrics.") and x != y else None
