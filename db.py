@@ -43,7 +43,7 @@ __all__ = [
     "StorageError",
 ]
 
-REVISIONS = ("0001", "0002")  # every schema revision this library knows, oldest first; the last is the current one
+REVISIONS = ("0001", "0002", "0003")  # every schema revision this library knows, oldest first; the last is the current one
 
 
 # -- column types ------------------------------------------------------------------------------------
