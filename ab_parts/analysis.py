@@ -131,7 +131,16 @@ def analyze_data(
         continuous_monitoring=config.stopping == "always_valid",
         running=running and not is_planned_end(config, comparison),
     )
+    decided = judgement.decided_at
+    n_compared = comparison.n_baseline + comparison.n_treatment
+    has_more = decided is not None and decided.n_baseline + decided.n_treatment != n_compared
+    if decided is not None and has_more:
+        evidence = _as_of(decided, evidence)
     verdict = decide(evidence)
+    if decided is not None and has_more and comparison.effect is not None and not blocked:
+        now = format_number(comparison.effect, config.unit)
+        later = f" Decided at look {decided.number}; with the subjects since then the effect is {now}."
+        verdict = replace(verdict, recommendation=verdict.recommendation + later)
     if verdict.decision == "stop_futile" and judgement.futility_boundary is not None and comparison.z is not None:
         score = comparison.z if config.direction == "higher" else -comparison.z
         seen = (
@@ -189,6 +198,20 @@ def analyze_data(
         analyzed_at=datetime.now(UTC),
     )
     return analysis, new_looks
+
+
+def _as_of(look: Look, evidence: Evidence) -> Evidence:
+    """Return the evidence with the numbers of the look that decided: what came later does not change the verdict."""
+    return replace(
+        evidence,
+        effect=look.effect,
+        ci_lower=look.ci_lower,
+        ci_upper=look.ci_upper,
+        p_value=look.p_value,
+        relative_effect=None,
+        superiority=None,
+        n_now=min(look.n_baseline, look.n_treatment),
+    )
 
 
 def _estimates(config: ExperimentConfig, comparisons: Sequence[VariantComparison]) -> dict[str, float | None]:

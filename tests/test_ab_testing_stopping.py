@@ -337,3 +337,28 @@ def test_the_planned_size_of_several_treatments_has_the_planned_power_for_each(s
         found += analysis.is_significant and analysis.variant == "a"
     error = math.sqrt(0.16 / rounds)
     assert 0.8 - 3 * error <= found / rounds <= 0.8 + 5 * error  # Holm and the steps of looks give a little
+
+
+def test_a_verdict_that_was_reached_is_told_with_the_numbers_that_reached_it(lite):
+    """ "Ship, p = 0.95" was said when the subjects after an early stop undid the effect."""
+    exp_id = lite.create_experiment(design(planned_sample_size=400, min_sample_size=5))
+    rng = np.random.default_rng(1)
+
+    def feed(prefix, effect):
+        rows = [
+            {"user_id": f"{prefix}-{name}-{i}", "value": float(x), "variant": name}
+            for name, mean in (("baseline", 0.0), ("treatment", effect))
+            for i, x in enumerate(rng.normal(mean, 1.0, 200))
+        ]
+        lite.record_events(exp_id, rows)
+        return lite.analyze_experiment(exp_id)
+
+    first = feed("first", 0.7)
+    assert first.decision == "ship"
+    later = feed("later", -0.7)
+    look = lite.looks(exp_id)[0]
+    assert later.decision == "ship"
+    assert later.p_value > 0.1
+    assert f"{look.effect:.4g}" in later.recommendation
+    assert f"p = {look.p_value:.2g}" in later.recommendation
+    assert f"Decided at look 1; with the subjects since then the effect is {later.effect:.4g}." in later.recommendation
