@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ab_testing import ABTestingFramework, ExperimentConfig
+import chain
+from ab_testing import ABTestingFramework, ExperimentConfig, Metric
 from charts.ab_testing import outline, plot_cumulative_effect, plot_distribution, readable_range
 from dashboard import ab_testing_tab as tab
 from tests.dashboard.conftest import healthy, shown_errors, texts
-from tests.dashboard.test_ab_testing_tab import run_test, visit
+from tests.dashboard.test_ab_testing_tab import open_form, run_test, visit
 
 
 @pytest.fixture
@@ -144,3 +145,95 @@ def test_three_distributions_are_outlines_that_fall_to_zero_where_nobody_is(test
     x, y = outline(gap)
     assert y[0] == y[2] == y[-1] == 0.0
     assert x[2] == pytest.approx(gap["upper"].iloc[0])
+
+
+# -- what few tests need -----------------------------------------------------------------------------
+
+
+def test_viewers_are_told_that_they_create_no_tests(app_test, testing, monkeypatch):
+    from dashboard import access
+
+    monkeypatch.setattr(access, "require_person", lambda: access.Person(name="eve", can_edit=False, signed_in=False))
+    test = open_form(app_test, "create")
+    assert "Viewers cannot create tests" in texts(test)
+    assert not [button for button in test.button if button.key == "ab_testing.create.submit"]
+
+
+@pytest.mark.parametrize("rule", ["Fixed horizon: one look at the end", "Group-sequential: may end early"])
+def test_futility_can_be_left_out_and_a_fixed_horizon_asks_for_nothing_more(app_test, testing, rule):
+    test = open_form(app_test, "create", name="plain", metric="minutes")
+    test.number_input(key="ab_testing.create.0.planned").set_value(400)
+    test.toggle(key="ab_testing.create.0.futility").set_value(False)
+    healthy(test.selectbox(key="ab_testing.create.0.stopping").set_value(rule).run())
+    asked = {box.key for box in test.selectbox}
+    assert not {"ab_testing.create.0.futility_rule", "ab_testing.create.0.sequential_test"} & asked
+    healthy(test.button(key="ab_testing.create.submit").click().run())
+    assert testing.get_experiment("plain").config.futility is False
+
+
+def test_numbers_and_ratios_are_recorded_by_hand(app_test, testing):
+    ratio = Metric(name="revenue per click", metric_type="ratio")
+    exp_id = testing.create_experiment(
+        ExperimentConfig(name="by hand", metric_name="minutes", secondary_metrics=[ratio])
+    )
+    test = visit(app_test, test=exp_id)
+    for metric, boxes in (("minutes", {"value": 4.5}), ("revenue per click", {"value": 9.0, "below": 3.0})):
+        healthy(test.button(key="ab_testing.event.open").click().run())
+        test.text_input(key="ab_testing.event.user").set_value("ada")
+        healthy(test.selectbox(key="ab_testing.event.metric").set_value(metric).run())
+        healthy(test.button(key="ab_testing.event.confirm").click().run())
+        assert "enter a value first" in shown_errors(test)[0]
+        for name, value in boxes.items():
+            test.number_input(key=f"ab_testing.event.{name}").set_value(value)
+        healthy(test.button(key="ab_testing.event.confirm").click().run())
+        assert "Recorded the event" in [toast.value for toast in test.toast]
+    assert testing.distribution(exp_id, metric="minutes")["lower"].min() <= 4.5
+
+
+def test_the_distribution_of_another_metric_is_drawn(app_test, testing):
+    exp_id = run_test(testing, n=60, secondary_metrics=[Metric(name="minutes")])
+    testing.record_events(exp_id, [{"user_id": f"user-{i}", "value": i / 7, "metric": "minutes"} for i in range(60)])
+    test = visit(app_test, test=exp_id, **{"ab_testing.section": "Distribution"})
+    before = test.get("plotly_chart")[0].proto.spec
+    healthy(test.selectbox(key="ab_testing.metric").set_value("minutes").run())
+    assert "Distribution of minutes" in test.get("plotly_chart")[0].proto.spec != before
+    test = visit(app_test, test=exp_id, **{"ab_testing.section": "Over time", "ab_testing.metric": "minutes"})
+    assert "Effect on minutes" in test.get("plotly_chart")[0].proto.spec
+
+
+def test_a_design_is_told_in_full(app_test, testing):
+    exp_id = testing.create_experiment(
+        ExperimentConfig(
+            name="full", metric_name="minutes", treatments={"small": 0.3, "large": 0.3}, correction="bh", coverage=0.5,
+            namespace="search", namespace_share=0.25, winsorize_quantile=0.99, covariate="before", owner="ada",
+            minimum_detectable_effect=0.5, baseline_sd=2.0, description="second try",
+            secondary_metrics=[Metric(name="clicks", metric_type="count")],
+        )
+    )  # fmt: skip
+    words = texts(visit(app_test, test=exp_id, **{"ab_testing.section": "Design"}))
+    for said in (
+        "Benjamini-Hochberg", "Coverage** 50 %", "search, 25 % of it", "the 99 % quantile", "before", "ada",
+        "second try", "clicks (count)", "Planned per variant",
+    ):  # fmt: skip
+        assert said in words.replace("\u2002", " ")
+
+
+def test_a_winner_that_is_no_longer_registered_cannot_be_promoted(app_test, seed, testing, monkeypatch):
+    exp_id = chain.create_test_between_versions(
+        testing, seed.registry, "gone", ("churn", "1.1.0"), ("churn", "1.2.0"), metric_name="clicked"
+    )
+    testing.conclude(exp_id, decision="ship", reason="seen")
+    test = visit(app_test, test=exp_id)
+    healthy(test.button(key="ab_testing.promote.open").click().run())
+    assert "moves to Production" in texts(test)
+    monkeypatch.setattr("model_registry.ModelRegistryManager.find_version_by_id", lambda _registry, _id: None)
+    healthy(test.run())
+    assert "The winner is no longer registered." in shown_errors(test)
+
+
+def test_segments_that_are_left_out_are_counted(app_test, testing, monkeypatch):
+    exp_id = run_test(testing, n=90)
+    testing.record_attributes(exp_id, [{"user_id": f"user-{i}", "city": f"c{i % 5}"} for i in range(90)])
+    monkeypatch.setattr("dashboard.ab_testing_sections.MAX_SEGMENTS", 2)
+    test = visit(app_test, test=exp_id, **{"ab_testing.section": "Segments"})
+    assert "The 2 largest segments of 5 are shown." in texts(test)

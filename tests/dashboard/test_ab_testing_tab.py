@@ -20,8 +20,11 @@ HOSTILE = "![x](http://127.0.0.1:1/beacon.png) <b>bold</b> =1+1"
 
 
 def run_test(testing, name="v2 against v1", *, n=1_000, lift=0.05, seed=3, **design):
-    """Create a test of a rate of 30 % and record one event for each of `n` subjects."""
-    settings = {"metric_name": "clicked", "metric_type": "binary", "min_sample_size": 100} | design
+    """Create a test of a rate of 30 % and record one event for each of `n` subjects.
+
+    The salt is fixed: with a random one the check of the split cries wolf in one run of a thousand, as it should.
+    """
+    settings = {"metric_name": "clicked", "metric_type": "binary", "min_sample_size": 100, "salt": "of-tests"} | design
     exp_id = testing.create_experiment(ExperimentConfig(name=name, **settings))
     users = [f"user-{i}" for i in range(n)]
     variants = testing.assign_many(exp_id, users)

@@ -90,7 +90,9 @@ def test_two_versions_are_tested_events_uploaded_the_verdict_read_and_the_winner
 
 
 def test_a_running_test_is_watched_live_and_a_broken_split_blocks_it(open_app, testing):
-    exp_id = testing.create_experiment(ExperimentConfig(name="live", metric_name="clicked", metric_type="binary"))
+    exp_id = testing.create_experiment(
+        ExperimentConfig(name="live", metric_name="clicked", metric_type="binary", salt="of-tests")
+    )
     screen = open_app(tab="A/B testing", test=exp_id)
     screen.see("Nobody was assigned yet.")
     rows = [{"user_id": f"u{i}", "value": i % 2} for i in range(400)]
@@ -169,7 +171,9 @@ def test_an_alert_is_raised_acknowledged_and_the_report_exported(open_app, monit
 
 
 def test_two_people_conclude_the_same_test_and_the_second_is_told(open_app, testing):
-    exp_id = testing.create_experiment(ExperimentConfig(name="contested", metric_name="clicked", metric_type="binary"))
+    exp_id = testing.create_experiment(
+        ExperimentConfig(name="contested", metric_name="clicked", metric_type="binary", salt="of-tests")
+    )
     testing.record_events(exp_id, [(f"u{i}", i % 2) for i in range(300)])
     second = open_app(tab="A/B testing", test=exp_id)
     second.press("Conclude").see("The test takes no more subjects")
@@ -212,7 +216,9 @@ def confirm(screen, label):
 
 
 def test_a_test_is_paused_given_another_split_concluded_archived_and_deleted(open_app, testing):
-    exp_id = testing.create_experiment(ExperimentConfig(name="a life", metric_name="clicked", metric_type="binary"))
+    exp_id = testing.create_experiment(
+        ExperimentConfig(name="a life", metric_name="clicked", metric_type="binary", salt="of-tests")
+    )
     testing.record_events(exp_id, [(f"u{i}", i % 2) for i in range(300)])
     screen = open_app(tab="A/B testing", test=exp_id)
     screen.press("Pause").see("Paused a life")
@@ -237,7 +243,9 @@ def test_a_test_is_paused_given_another_split_concluded_archived_and_deleted(ope
 
 
 def test_an_event_is_recorded_by_hand(open_app, testing):
-    exp_id = testing.create_experiment(ExperimentConfig(name="by hand", metric_name="clicked", metric_type="binary"))
+    exp_id = testing.create_experiment(
+        ExperimentConfig(name="by hand", metric_name="clicked", metric_type="binary", salt="of-tests")
+    )
     screen = open_app(tab="A/B testing", test=exp_id)
     screen.press("Record an event").see("For the test")
     screen.fill("User id", "user-7")
@@ -246,7 +254,9 @@ def test_an_event_is_recorded_by_hand(open_app, testing):
 
 
 def test_events_appear_while_words_are_typed_and_the_box_keeps_them_and_the_focus(open_app, testing):
-    exp_id = testing.create_experiment(ExperimentConfig(name="live", metric_name="clicked", metric_type="binary"))
+    exp_id = testing.create_experiment(
+        ExperimentConfig(name="live", metric_name="clicked", metric_type="binary", salt="of-tests")
+    )
     screen = open_app(tab="A/B testing", test=exp_id)
     screen.see("Nobody was assigned yet.")
     box = screen.page.get_by_label("Search", exact=True)
