@@ -35,6 +35,7 @@ from stats.power import (
 __all__ = ["count_probabilities", "draw_counts", "mde_counts", "power_counts", "power_ranks", "sample_size_counts"]
 
 _MAX_CELLS = 50_000  # wider distributions are grouped; ties within so fine a cell do not matter
+_LEAST_MEAN, _LARGEST_MEAN = 1e-12, 1e12  # events a subject; what lies outside is a mistake of units
 _SAME_VARIANCE = 1e-9  # relative difference of variance and mean that still counts as Poisson
 
 FloatArray = npt.NDArray[np.float64]
@@ -338,7 +339,7 @@ def mde_counts(
     ----------
     .. [1] Zhao, Y. D., Rahardja, D. and Qu, Y. (2008). Statistics in Medicine 27, 462-468.
     """
-    check_positive("mean", mean)
+    _family(0.0, mean, sd)
     check_power(power)
     sign = -1.0 if alternative == "less" else 1.0
     spread = math.sqrt(mean) if sd is None else sd
@@ -365,13 +366,15 @@ def mde_counts(
             high *= 2.0
             if high > 1e4 * (mean + spread):  # two subjects are never enough, however large the effect
                 return None
-    return find_root(reached, power, 1e-9 * min(high, spread), high)
+    low = 1e-9 * min(high, spread)
+    return low if reached(low) >= power else find_root(reached, power, low, high)
 
 
 def _family(effect: float, mean: float, sd: float | None) -> tuple[float, int]:
     """Size of the negative binomial (infinite for Poisson) and trials of the binomial (0 when it is none)."""
-    check_positive("mean", mean)
-    check_positive("mean + effect", mean + effect)
+    for name, value in (("mean", mean), ("mean + effect", mean + effect)):
+        if not _LEAST_MEAN <= value <= _LARGEST_MEAN:
+            raise ValueError(f"{name} must lie between {_LEAST_MEAN:g} and {_LARGEST_MEAN:g}, got {value!r}")
     variance = mean if sd is None else sd * sd
     check_positive("sd", variance)
     excess = variance / mean - 1.0  # above 0: overdispersed

@@ -22,6 +22,8 @@ __all__ = ["Lift", "LiftMethod", "log_ratio_interval", "ratio_statistics", "rela
 
 LiftMethod = Literal["fieller", "log", "delta"]
 
+_LARGEST_LOG = 709.0  # exp of it is about the largest float
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lift:
@@ -127,17 +129,21 @@ def relative_lift(
         if ratio <= 0.0:
             return without_interval("treatment and baseline differ in sign, so their ratio has no logarithm")
         reach = q * math.hypot(st / t, sb / b)
-        ends = sorted((math.exp(math.log(ratio) - reach) - 1.0, math.exp(math.log(ratio) + reach) - 1.0))
+        if math.log(ratio) + reach > _LARGEST_LOG:
+            return without_interval("the interval reaches beyond what a float can say")
+        ends = sorted((math.expm1(math.log(ratio) - reach), math.expm1(math.log(ratio) + reach)))
         lower, upper = (ends[0], ends[1]) if b > 0 else (-ends[1], -ends[0])
     else:
-        g = (q * sb) ** 2
-        if g >= 1.0:
+        if q * sb >= 1.0:
             estimate, se = None, None
             return without_interval("the baseline is not distinguishable from zero")
-        root = q * math.sqrt(st * st * (1.0 - g) + t * t * sb * sb)
+        g = (q * sb) ** 2
+        root = q * math.hypot(st * math.sqrt(1.0 - g), t * sb)
         low, high = (t * b - root) / (1.0 - g), (t * b + root) / (1.0 - g)
         # r = treatment / baseline; for a negative baseline the lift is 1 - r
         lower, upper = (low - 1.0, high - 1.0) if b > 0 else (1.0 - high, 1.0 - low)
+    if not (math.isfinite(lower) and math.isfinite(upper)):
+        return without_interval("the interval reaches beyond what a float can say")
     return Lift(estimate=estimate, ci_lower=lower, ci_upper=upper, standard_error=se, method=method, reason=None)
 
 
