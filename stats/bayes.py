@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from stats.means import check_alpha, check_finite
+from stats.means import check_alpha, check_finite, upper_quantile
 
 __all__ = ["BayesianComparison", "compare_normal", "compare_rates"]
 
@@ -194,7 +194,7 @@ def compare_normal(
         mean = effect * (prior_sd / whole) ** 2 + prior_mean * share
         sd = standard_error * (prior_sd / whole)
     z = mean / sd
-    reach = float(special.ndtri(1.0 - alpha / 2.0)) * sd
+    reach = upper_quantile(alpha / 2.0) * sd
     prior = "flat prior" if math.isinf(prior_variance) else f"prior N({prior_mean:g}, {prior_variance:g})"
     return BayesianComparison(
         chance_to_beat=float(special.ndtr(z)),

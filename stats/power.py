@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from stats.means import check_alternative, check_finite
+from stats.means import check_alternative, check_finite, upper_quantile
 
 __all__ = [
     "SampleSize",
@@ -146,7 +146,7 @@ def power_means(
     shift = signed_distance(effect, margin, sided) / unit / math.sqrt(v1 + v2)
     counted = (1.0, -1.0) if strict and sided == "two-sided" else (1.0,)
     if distribution == "normal":
-        critical = float(special.ndtri(1.0 - level))
+        critical = upper_quantile(level)
         return sum(float(special.ndtr(side * shift - critical)) for side in counted)
     if sd == second:
         df = n_baseline + n2 - 2.0
@@ -154,7 +154,7 @@ def power_means(
         df = 1.0 / ((v1 / (v1 + v2)) ** 2 / (n_baseline - 1.0) + (v2 / (v1 + v2)) ** 2 / (n2 - 1.0))
     if df < _FEWEST_DF:  # the critical value is beyond any effect
         return level * len(counted)
-    critical = float(special.stdtrit(df, 1.0 - level))
+    critical = upper_quantile(level, df)
     return sum(_noncentral_t_above(critical, df, side * shift) for side in counted)
 
 
@@ -229,7 +229,7 @@ def power_proportions(
     under_alternative = math.sqrt(p1 * (1 - p1) / n_baseline + p2 * (1 - p2) / n2)
     under_null = math.sqrt(pooled * (1 - pooled) * (1 / n_baseline + 1 / n2)) if margin == 0.0 else under_alternative
     distance = signed_distance(p2 - p1, margin, sided)
-    reach = float(special.ndtri(1.0 - level)) * under_null
+    reach = upper_quantile(level) * under_null
     counted = (1.0, -1.0) if strict and sided == "two-sided" else (1.0,)
     return sum(float(special.ndtr((side * distance - reach) / under_alternative)) for side in counted)
 
@@ -509,7 +509,7 @@ def power_with_more(
     size = abs(effect)
     se = standard_error / math.sqrt(1.0 + factor)
     if tuned_for is None:
-        half = float(special.ndtri(1.0 - alpha / 2.0)) * se
+        half = upper_quantile(alpha / 2.0) * se
     else:
         half = confidence_sequence(0.0, se, n * (1.0 + factor), alpha=alpha, tuned_for=tuned_for).half_width
     return float(special.ndtr((size - half) / se) + special.ndtr(-(size + half) / se))

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from stats.means import upper_quantile
 from stats.power import (
     SampleSize,
     allocation_ratio,
@@ -411,7 +412,7 @@ def _rank_power(
     cubes = float(np.dot(squares, h))
     under_null = math.sqrt(max(0.0, total + 1.0 - (total - 2.0) * cubes - 3.0 * float(squares.sum())) / (12.0 * pairs))
     under_alternative = math.sqrt(((n2 - 1.0) * v1 + (n1 - 1.0) * v2 + pair) / pairs)
-    margin = _distance(superiority, sided) - 0.5 / pairs - float(special.ndtri(1.0 - level)) * under_null
+    margin = _distance(superiority, sided) - 0.5 / pairs - upper_quantile(level) * under_null
     if under_alternative == 0.0:  # every treatment subject exceeds every baseline subject, or none differ
         return 1.0 if margin > 0.0 else 0.0
     return float(special.ndtr(margin / under_alternative))

@@ -13,9 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import special
-
-from stats.means import check_alpha
+from stats.means import check_alpha, upper_quantile
 from stats.moments import JointStatistics, MeanStatistics
 
 __all__ = ["Lift", "LiftMethod", "log_ratio_interval", "ratio_statistics", "relative_lift"]
@@ -106,7 +104,7 @@ def relative_lift(
     for name, value in (("baseline_se", baseline_se), ("treatment_se", treatment_se)):
         if not (value >= 0.0 and math.isfinite(value)):
             raise ValueError(f"{name} must be finite and 0 or more, got {value!r}")
-    q = float(special.ndtri(1.0 - check_alpha(alpha) / 2.0)) if quantile is None else quantile
+    q = upper_quantile(check_alpha(alpha) / 2.0) if quantile is None else quantile
 
     def without_interval(reason: str) -> Lift:
         return Lift(estimate=estimate, ci_lower=None, ci_upper=None, standard_error=se, method=method, reason=reason)
@@ -173,7 +171,7 @@ def log_ratio_interval(x1: int, n1: int, x2: int, n2: int, *, alpha: float = 0.0
     if x1 <= 0 or x2 <= 0:
         return None
     pooled = (x1 + x2) / (n1 + n2)
-    q = float(special.ndtri(1.0 - check_alpha(alpha) / 2.0))
+    q = upper_quantile(check_alpha(alpha) / 2.0)
     reach = q * math.sqrt((1.0 - pooled) / pooled * (1.0 / n1 + 1.0 / n2))
     centre = math.log((x2 / n2) / (x1 / n1))
     return math.expm1(centre - reach), math.expm1(centre + reach)

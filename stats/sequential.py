@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from stats.means import upper_quantile
+
 __all__ = [
     "SPENDING_FUNCTIONS",
     "BetaSpendingDesign",
@@ -540,7 +542,7 @@ def beta_spending_design(
         raise ValueError(f"the last fraction must be 1, got {t[-1]!r}")
     if not 1.0 - beta > alpha:
         raise ValueError(f"the power 1 - beta must exceed alpha = {alpha!r}, got beta = {beta!r}")
-    fixed = float(special.ndtri(1.0 - alpha) + special.ndtri(1.0 - beta))
+    fixed = upper_quantile(alpha) + upper_quantile(beta)
     upper, lower, drift = _beta_spending_bounds(
         tuple(t), alpha, beta, spending, parameter, beta_spending, beta_parameter
     )
