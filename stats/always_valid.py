@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 DEFAULT_TUNING = 5000  # subjects at which the sequence is tightest
+LARGEST_LOG_RATIO = 700.0  # its exponential is a float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +172,7 @@ def mixture_interval(
        Statist. 41, 1397-1409.
     """
     z = estimate / standard_error
-    p_value = max(P_VALUE_FLOOR, math.exp(min(0.0, 0.5 * math.log1p(v) - 0.5 * z * z * (v / (v + 1.0)))))
+    p_value = max(P_VALUE_FLOOR, math.exp(min(0.0, -log_mixture_ratio(z, v))))
     if (alternative == "greater" and z <= 0.0) or (alternative == "less" and z >= 0.0):
         p_value = 1.0
     half = standard_error * math.sqrt((v + 1.0) / v * (math.log1p(v) - 2.0 * math.log(alpha)))
@@ -261,7 +262,22 @@ def log_normal_mixture(s: float, v: float, rho: float) -> float:
     """
     _check_positive(v=v, rho=rho)
     check_finite("s", s)
-    return 0.5 * math.log(rho / (v + rho)) + s * s / (2.0 * (v + rho))
+    return log_mixture_ratio(s / math.sqrt(v), v / rho)
+
+
+def log_mixture_ratio(z: float, v: float) -> float:
+    """Return the log likelihood ratio of z with a mean that is mixed over N(0, v), against a mean of 0.
+
+    Notes
+    -----
+    ``z^2 v / (2 (v + 1)) - log(v + 1) / 2``: the one formula behind every sequence and test of this module.
+
+    References
+    ----------
+    .. [1] Robbins, H. (1970). Ann. Math. Statist. 41, 1397-1409.
+    """
+    v = min(v, 1e300)
+    return 0.5 * z * z * (v / (v + 1.0)) - 0.5 * math.log1p(v)
 
 
 def msprt_likelihood_ratio(n_per_arm: float, difference: float, variance: float, tau2: float) -> float:
@@ -281,7 +297,7 @@ def msprt_likelihood_ratio(n_per_arm: float, difference: float, variance: float,
     Returns
     -------
     float
-        Infinity is capped at the largest double.
+        At most exp(700), about 1e304.
 
     Raises
     ------
@@ -299,10 +315,9 @@ def msprt_likelihood_ratio(n_per_arm: float, difference: float, variance: float,
     """
     _check_positive(n_per_arm=n_per_arm, variance=variance, tau2=tau2)
     check_finite("difference", difference)
-    noise = 2.0 * variance
-    whole = noise + n_per_arm * tau2
-    log_ratio = 0.5 * math.log(noise / whole) + n_per_arm**2 * tau2 * difference**2 / (2.0 * noise * whole)
-    return math.exp(min(log_ratio, 700.0))
+    standard_error = math.sqrt(variance) * math.sqrt(2.0 / n_per_arm)
+    log_ratio = log_mixture_ratio(difference / standard_error, n_per_arm * tau2 / 2.0 / variance)
+    return math.exp(min(log_ratio, LARGEST_LOG_RATIO))
 
 
 def msprt_p_values(

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from stats.means import check_alpha, check_finite
+from stats.means import check_alpha, check_finite, upper_quantile
 
 __all__ = ["BayesianComparison", "compare_normal", "compare_rates"]
 
@@ -171,7 +171,7 @@ def compare_normal(
 
     Notes
     -----
-    The posterior is normal with precision ``1 / se^2 + 1 / prior_variance``. The loss is ``s (phi(z) - z Phi(-z))``
+    The posterior is normal with precision ``1 / se^2 + 1 / prior_variance``. The loss is ``s phi(z) - mean Phi(-z)``
     with ``z = mean / s``.
 
     References
@@ -194,12 +194,12 @@ def compare_normal(
         mean = effect * (prior_sd / whole) ** 2 + prior_mean * share
         sd = standard_error * (prior_sd / whole)
     z = mean / sd
-    reach = float(special.ndtri(1.0 - alpha / 2.0)) * sd
+    reach = upper_quantile(alpha / 2.0) * sd
     prior = "flat prior" if math.isinf(prior_variance) else f"prior N({prior_mean:g}, {prior_variance:g})"
     return BayesianComparison(
         chance_to_beat=float(special.ndtr(z)),
-        expected_loss=sd * _unit_loss(z),
-        expected_loss_baseline=sd * _unit_loss(-z),
+        expected_loss=_normal_loss(mean, sd),
+        expected_loss_baseline=_normal_loss(-mean, sd),
         estimate=mean,
         ci_lower=mean - reach,
         ci_upper=mean + reach,
@@ -207,10 +207,11 @@ def compare_normal(
     )
 
 
-def _unit_loss(z: float) -> float:
-    """Return E max(-X, 0) for X normal with mean z and variance 1."""
+def _normal_loss(mean: float, sd: float) -> float:
+    """Return E max(-X, 0) for a normal X."""
+    z = mean / sd
     density = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
-    return max(0.0, density - z * float(special.ndtr(-z)))
+    return max(0.0, sd * density - mean * float(special.ndtr(-z)))
 
 
 def _logit_sd(posterior: tuple[float, float]) -> float:

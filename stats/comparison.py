@@ -18,7 +18,15 @@ from dataclasses import dataclass, replace
 
 from scipy import special
 
-from stats.means import Alternative, check_alpha, check_alternative, cohen_d, estimate_test, welch_t_test
+from stats.means import (
+    Alternative,
+    check_alpha,
+    check_alternative,
+    cohen_d,
+    estimate_test,
+    upper_quantile,
+    welch_t_test,
+)
 from stats.moments import JointStatistics, MeanStatistics
 from stats.proportions import (
     chi_square_test,
@@ -179,7 +187,7 @@ def _lift(
 ) -> Lift:
     """Fieller's interval at the level of the test, and open where the test does not look."""
     tail = alpha / 2.0 if alternative == "two-sided" else alpha
-    quantile = float(special.stdtrit(df, 1.0 - tail) if math.isfinite(df) else special.ndtri(1.0 - tail))
+    quantile = upper_quantile(tail, df)
     lift = relative_lift(baseline, baseline_se, treatment, treatment_se, alpha=alpha, quantile=quantile)
     if alternative == "greater":
         return replace(lift, ci_upper=None)

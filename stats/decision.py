@@ -19,6 +19,7 @@ from typing import Literal, get_args
 
 from scipy import special
 
+from stats.means import upper_quantile
 from stats.sequential import boundaries, conditional_power, spent_alpha
 
 __all__ = [
@@ -161,7 +162,7 @@ def planned_drift(alpha: float, power: float, alternative: str = "two-sided") ->
     .. [1] Lan, K. K. G. and Wittes, J. (1988). Biometrics 44, 579-585.
     """
     side = alpha / 2.0 if alternative == "two-sided" else alpha
-    return float(special.ndtri(1.0 - side) + special.ndtri(power))
+    return upper_quantile(side) + float(special.ndtri(power))
 
 
 def futility_power(
@@ -196,9 +197,7 @@ def futility_power(
         return None
     side = alpha / 2.0 if alternative == "two-sided" else alpha
     score = z if direction == "higher" else -z
-    return conditional_power(
-        score, fraction, planned_drift(alpha, power, alternative), float(special.ndtri(1.0 - side))
-    )
+    return conditional_power(score, fraction, planned_drift(alpha, power, alternative), upper_quantile(side))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ __all__ = [
     "non_inferiority_test",
     "normal_p_value",
     "t_p_value",
+    "upper_quantile",
     "welch_t_test",
 ]
 
@@ -163,8 +164,30 @@ def _lower_tail(t: float, df: float) -> float:
     return float(special.ndtr(t)) if math.isinf(df) else float(special.stdtr(df, t))
 
 
-def _quantile(probability: float, df: float) -> float:
-    return float(special.ndtri(probability)) if math.isinf(df) else float(special.stdtrit(df, probability))
+def upper_quantile(tail: float, df: float = math.inf) -> float:
+    """Return what a t variable, or a standard normal one, exceeds with a probability.
+
+    Parameters
+    ----------
+    tail : float
+        In (0, 1).
+    df : float
+        Degrees of freedom; infinity for the normal distribution.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    Minus the lower quantile: ``1 - tail`` would lose the digits of a small tail, and be 1 below 1e-16.
+
+    References
+    ----------
+    .. [1] Abramowitz, M. and Stegun, I. (1964). Handbook of Mathematical Functions, 26.2 and 26.7.
+    """
+    tail = max(tail, P_VALUE_FLOOR)
+    return -float(special.ndtri(tail) if math.isinf(df) else special.stdtrit(df, tail))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +274,7 @@ def estimate_test(
     if not (standard_error > 0.0 and math.isfinite(standard_error)):
         raise ValueError(f"standard_error must be positive and finite, got {standard_error!r}")
     statistic = (effect - null) / standard_error
-    reach = _quantile(1.0 - (alpha / 2.0 if choice == "two-sided" else alpha), df) * standard_error
+    reach = upper_quantile(alpha / 2.0 if choice == "two-sided" else alpha, df) * standard_error
     return MeanTest(
         effect=effect,
         standard_error=standard_error,

@@ -120,7 +120,7 @@ class MeanStatistics:
         """Build from size, mean and sample standard deviation (n - 1 in the denominator)."""
         if sd < 0.0:
             raise ValueError(f"sd must be 0 or more, got {sd!r}")
-        return cls(n=int(n), mean=float(mean), deviations=float(sd) ** 2 * max(int(n) - 1, 0))
+        return cls(n=int(n), mean=float(mean), deviations=float(sd) * float(sd) * max(int(n) - 1, 0))
 
     @classmethod
     def from_sums(cls, n: int, total: float, total_squares: float) -> MeanStatistics:

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from stats.means import check_alternative, check_finite
+from stats.means import check_alternative, check_finite, upper_quantile
 
 __all__ = [
     "SampleSize",
@@ -141,11 +141,12 @@ def power_means(
     check_positive("sd", sd)
     check_positive("sd_treatment", second)
     check_sizes(n_baseline, n2)
-    v1, v2 = 1.0 / n_baseline, (second / sd) ** 2 / n2  # in units of sd, whose square might vanish
-    shift = signed_distance(effect, margin, sided) / sd / math.sqrt(v1 + v2)
+    unit = max(sd, second)  # squares of what is in it neither overflow nor all vanish
+    v1, v2 = (sd / unit) ** 2 / n_baseline, (second / unit) ** 2 / n2
+    shift = signed_distance(effect, margin, sided) / unit / math.sqrt(v1 + v2)
     counted = (1.0, -1.0) if strict and sided == "two-sided" else (1.0,)
     if distribution == "normal":
-        critical = float(special.ndtri(1.0 - level))
+        critical = upper_quantile(level)
         return sum(float(special.ndtr(side * shift - critical)) for side in counted)
     if sd == second:
         df = n_baseline + n2 - 2.0
@@ -153,7 +154,7 @@ def power_means(
         df = 1.0 / ((v1 / (v1 + v2)) ** 2 / (n_baseline - 1.0) + (v2 / (v1 + v2)) ** 2 / (n2 - 1.0))
     if df < _FEWEST_DF:  # the critical value is beyond any effect
         return level * len(counted)
-    critical = float(special.stdtrit(df, 1.0 - level))
+    critical = upper_quantile(level, df)
     return sum(_noncentral_t_above(critical, df, side * shift) for side in counted)
 
 
@@ -164,7 +165,7 @@ def _noncentral_t_above(critical: float, df: float, shift: float) -> float:
     averaged over log V, whose density is smooth, by the trapezoid rule. Libraries' series give out for large shifts.
     """
     if shift > _STEEP:  # the normal tail falls from 1 to 0 at once
-        return float(special.gammainc(0.5 * df, 0.5 * df * min((shift / critical) ** 2, 1e300)))
+        return float(special.gammainc(0.5 * df, 0.5 * df * min(shift / critical, 1e150) ** 2))
     width = math.sqrt(2.0 / df)
     low, high = -9.0 * width - 80.0 / df, 9.0 * width
     step = min(0.4 * width, 0.25, 0.8 / max(abs(shift), 1.0))
@@ -228,7 +229,7 @@ def power_proportions(
     under_alternative = math.sqrt(p1 * (1 - p1) / n_baseline + p2 * (1 - p2) / n2)
     under_null = math.sqrt(pooled * (1 - pooled) * (1 / n_baseline + 1 / n2)) if margin == 0.0 else under_alternative
     distance = signed_distance(p2 - p1, margin, sided)
-    reach = float(special.ndtri(1.0 - level)) * under_null
+    reach = upper_quantile(level) * under_null
     counted = (1.0, -1.0) if strict and sided == "two-sided" else (1.0,)
     return sum(float(special.ndtr((side * distance - reach) / under_alternative)) for side in counted)
 
@@ -457,7 +458,7 @@ def mde_proportions(
 
     check_power(power)
     low, high = room * 1e-9, room * (1.0 - 1e-9)
-    return None if reached(high) < power else find_root(reached, power, low, high)
+    return None if reached(high) < power else low if reached(low) >= power else find_root(reached, power, low, high)
 
 
 def power_with_more(
@@ -503,12 +504,12 @@ def power_with_more(
 
     check_positive("standard_error", standard_error)
     check_positive("|effect|", abs(effect))
-    if not factor >= 0.0:
-        raise ValueError(f"factor must be 0 or more, got {factor!r}")
+    if not (factor >= 0.0 and math.isfinite(factor)):
+        raise ValueError(f"factor must be finite and 0 or more, got {factor!r}")
     size = abs(effect)
     se = standard_error / math.sqrt(1.0 + factor)
     if tuned_for is None:
-        half = float(special.ndtri(1.0 - alpha / 2.0)) * se
+        half = upper_quantile(alpha / 2.0) * se
     else:
         half = confidence_sequence(0.0, se, n * (1.0 + factor), alpha=alpha, tuned_for=tuned_for).half_width
     return float(special.ndtr((size - half) / se) + special.ndtr(-(size + half) / se))
@@ -579,6 +580,8 @@ def days_needed(n_total: int, subjects_per_day: float) -> int:
     .. [1] Kohavi, R., Tang, D. and Xu, Y. (2020). Trustworthy Online Controlled Experiments, ch. 2.
     """
     check_positive("subjects_per_day", subjects_per_day)
+    if not n_total / subjects_per_day < math.inf:
+        raise ValueError(f"{n_total!r} subjects never arrive at {subjects_per_day!r} a day")
     return max(0, math.ceil(n_total / subjects_per_day))
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from stats.means import upper_quantile
 from stats.power import (
     SampleSize,
     allocation_ratio,
@@ -35,6 +36,7 @@ from stats.power import (
 __all__ = ["count_probabilities", "draw_counts", "mde_counts", "power_counts", "power_ranks", "sample_size_counts"]
 
 _MAX_CELLS = 50_000  # wider distributions are grouped; ties within so fine a cell do not matter
+_LEAST_MEAN, _LARGEST_MEAN = 1e-12, 1e12  # events a subject; what lies outside is a mistake of units
 _SAME_VARIANCE = 1e-9  # relative difference of variance and mean that still counts as Poisson
 
 FloatArray = npt.NDArray[np.float64]
@@ -338,7 +340,7 @@ def mde_counts(
     ----------
     .. [1] Zhao, Y. D., Rahardja, D. and Qu, Y. (2008). Statistics in Medicine 27, 462-468.
     """
-    check_positive("mean", mean)
+    _family(0.0, mean, sd)
     check_power(power)
     sign = -1.0 if alternative == "less" else 1.0
     spread = math.sqrt(mean) if sd is None else sd
@@ -365,13 +367,15 @@ def mde_counts(
             high *= 2.0
             if high > 1e4 * (mean + spread):  # two subjects are never enough, however large the effect
                 return None
-    return find_root(reached, power, 1e-9 * min(high, spread), high)
+    low = 1e-9 * min(high, spread)
+    return low if reached(low) >= power else find_root(reached, power, low, high)
 
 
 def _family(effect: float, mean: float, sd: float | None) -> tuple[float, int]:
     """Size of the negative binomial (infinite for Poisson) and trials of the binomial (0 when it is none)."""
-    check_positive("mean", mean)
-    check_positive("mean + effect", mean + effect)
+    for name, value in (("mean", mean), ("mean + effect", mean + effect)):
+        if not _LEAST_MEAN <= value <= _LARGEST_MEAN:
+            raise ValueError(f"{name} must lie between {_LEAST_MEAN:g} and {_LARGEST_MEAN:g}, got {value!r}")
     variance = mean if sd is None else sd * sd
     check_positive("sd", variance)
     excess = variance / mean - 1.0  # above 0: overdispersed
@@ -408,7 +412,7 @@ def _rank_power(
     cubes = float(np.dot(squares, h))
     under_null = math.sqrt(max(0.0, total + 1.0 - (total - 2.0) * cubes - 3.0 * float(squares.sum())) / (12.0 * pairs))
     under_alternative = math.sqrt(((n2 - 1.0) * v1 + (n1 - 1.0) * v2 + pair) / pairs)
-    margin = _distance(superiority, sided) - 0.5 / pairs - float(special.ndtri(1.0 - level)) * under_null
+    margin = _distance(superiority, sided) - 0.5 / pairs - upper_quantile(level) * under_null
     if under_alternative == 0.0:  # every treatment subject exceeds every baseline subject, or none differ
         return 1.0 if margin > 0.0 else 0.0
     return float(special.ndtr(margin / under_alternative))

@@ -18,7 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from stats.means import P_VALUE_FLOOR, check_alpha, check_alternative, chi_square_p_value, normal_p_value
+from stats.means import (
+    P_VALUE_FLOOR,
+    check_alpha,
+    check_alternative,
+    chi_square_p_value,
+    normal_p_value,
+    upper_quantile,
+)
 
 __all__ = [
     "TableTest",
@@ -335,7 +342,7 @@ def wilson_interval(successes: int, n: int, *, alpha: float = 0.05) -> tuple[flo
     .. [1] Wilson, E. B. (1927). Probable inference. JASA 22, 209-212.
     """
     _check_arm(successes, n)
-    z = float(special.ndtri(1.0 - check_alpha(alpha) / 2.0))
+    z = upper_quantile(check_alpha(alpha) / 2.0)
     rate, z2 = successes / n, z * z
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
     reach = z / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
@@ -411,7 +418,7 @@ def wald_interval(
         se = math.sqrt(rate * (1 - rate) * (1 / n1 + 1 / n2))
     else:
         se = math.sqrt(p1 * (1 - p1) / n1 + p2 * (1 - p2) / n2)
-    reach = float(special.ndtri(1.0 - check_alpha(alpha) / 2.0)) * se
+    reach = upper_quantile(check_alpha(alpha) / 2.0) * se
     reach += min(0.5 * (1 / n1 + 1 / n2), abs(p2 - p1)) if correction else 0.0
     return max(-1.0, p2 - p1 - reach), min(1.0, p2 - p1 + reach)
 

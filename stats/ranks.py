@@ -19,9 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
-from stats.means import Alternative, check_alpha, check_alternative, normal_p_value
+from stats.means import Alternative, check_alpha, check_alternative, normal_p_value, upper_quantile
 from stats.moments import as_values
 
 __all__ = ["RankTest", "Tallies", "hodges_lehmann", "mann_whitney", "mann_whitney_from_tallies", "tally"]
@@ -363,7 +362,7 @@ def hodges_lehmann(tallies: Tallies, *, alpha: float = 0.05) -> tuple[float, flo
     else:
         total = n1 + n2
         variance = pairs / 12.0 * (total + 1.0 - float((ties**3 - ties).sum()) / (total * (total - 1.0)))
-        reach = float(special.ndtri(1.0 - alpha / 2.0)) * math.sqrt(max(variance, 0.0))
+        reach = upper_quantile(alpha / 2.0) * math.sqrt(max(variance, 0.0))
         rank = max(1, math.floor(pairs / 2.0 - reach) + 1)
     middle = (pairs + 1) // 2
     wanted = [rank, middle, pairs // 2 + 1, pairs - rank + 1]

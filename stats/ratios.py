@@ -13,14 +13,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import special
-
-from stats.means import check_alpha
+from stats.means import check_alpha, upper_quantile
 from stats.moments import JointStatistics, MeanStatistics
 
 __all__ = ["Lift", "LiftMethod", "log_ratio_interval", "ratio_statistics", "relative_lift"]
 
 LiftMethod = Literal["fieller", "log", "delta"]
+
+_LARGEST_LOG = 709.0  # exp of it is about the largest float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def relative_lift(
     for name, value in (("baseline_se", baseline_se), ("treatment_se", treatment_se)):
         if not (value >= 0.0 and math.isfinite(value)):
             raise ValueError(f"{name} must be finite and 0 or more, got {value!r}")
-    q = float(special.ndtri(1.0 - check_alpha(alpha) / 2.0)) if quantile is None else quantile
+    q = upper_quantile(check_alpha(alpha) / 2.0) if quantile is None else quantile
 
     def without_interval(reason: str) -> Lift:
         return Lift(estimate=estimate, ci_lower=None, ci_upper=None, standard_error=se, method=method, reason=reason)
@@ -127,17 +127,21 @@ def relative_lift(
         if ratio <= 0.0:
             return without_interval("treatment and baseline differ in sign, so their ratio has no logarithm")
         reach = q * math.hypot(st / t, sb / b)
-        ends = sorted((math.exp(math.log(ratio) - reach) - 1.0, math.exp(math.log(ratio) + reach) - 1.0))
+        if math.log(ratio) + reach > _LARGEST_LOG:
+            return without_interval("the interval reaches beyond what a float can say")
+        ends = sorted((math.expm1(math.log(ratio) - reach), math.expm1(math.log(ratio) + reach)))
         lower, upper = (ends[0], ends[1]) if b > 0 else (-ends[1], -ends[0])
     else:
-        g = (q * sb) ** 2
-        if g >= 1.0:
+        if q * sb >= 1.0:
             estimate, se = None, None
             return without_interval("the baseline is not distinguishable from zero")
-        root = q * math.sqrt(st * st * (1.0 - g) + t * t * sb * sb)
+        g = (q * sb) ** 2
+        root = q * math.hypot(st * math.sqrt(1.0 - g), t * sb)
         low, high = (t * b - root) / (1.0 - g), (t * b + root) / (1.0 - g)
         # r = treatment / baseline; for a negative baseline the lift is 1 - r
         lower, upper = (low - 1.0, high - 1.0) if b > 0 else (1.0 - high, 1.0 - low)
+    if not (math.isfinite(lower) and math.isfinite(upper)):
+        return without_interval("the interval reaches beyond what a float can say")
     return Lift(estimate=estimate, ci_lower=lower, ci_upper=upper, standard_error=se, method=method, reason=None)
 
 
@@ -167,7 +171,7 @@ def log_ratio_interval(x1: int, n1: int, x2: int, n2: int, *, alpha: float = 0.0
     if x1 <= 0 or x2 <= 0:
         return None
     pooled = (x1 + x2) / (n1 + n2)
-    q = float(special.ndtri(1.0 - check_alpha(alpha) / 2.0))
+    q = upper_quantile(check_alpha(alpha) / 2.0)
     reach = q * math.sqrt((1.0 - pooled) / pooled * (1.0 / n1 + 1.0 / n2))
     centre = math.log((x2 / n2) / (x1 / n1))
     return math.expm1(centre - reach), math.expm1(centre + reach)

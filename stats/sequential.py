@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from stats.means import upper_quantile
+
 __all__ = [
     "SPENDING_FUNCTIONS",
     "BetaSpendingDesign",
@@ -317,6 +319,11 @@ def drift_for_power(
     if not 0.0 < power < 1.0:
         raise ValueError(f"power must lie between 0 and 1, got {power!r}")
     lower = [-bound if symmetric else -math.inf for bound in upper]
+    error = sum(crossing_probabilities(fractions, upper, lower)[0])
+    if not error < power:
+        raise ValueError(
+            f"power must exceed the error of {error:.4g} that the design has without effect, got {power!r}"
+        )
     return _root(lambda drift: sum(crossing_probabilities(fractions, upper, lower, drift)[0]) - power, 0.0, 30.0)
 
 
@@ -533,10 +540,12 @@ def beta_spending_design(
     t = _checked_fractions(fractions)
     if t[-1] != 1.0:
         raise ValueError(f"the last fraction must be 1, got {t[-1]!r}")
+    if not 1.0 - beta > alpha:
+        raise ValueError(f"the power 1 - beta must exceed alpha = {alpha!r}, got beta = {beta!r}")
+    fixed = upper_quantile(alpha) + upper_quantile(beta)
     upper, lower, drift = _beta_spending_bounds(
         tuple(t), alpha, beta, spending, parameter, beta_spending, beta_parameter
     )
-    fixed = float(special.ndtri(1.0 - alpha) + special.ndtri(1.0 - beta))
     return BetaSpendingDesign(upper=list(upper), lower=list(lower), drift=drift, inflation=(drift / fixed) ** 2)
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from stats import drift, means, multiplicity, power, proportions, ranks, trend
+from stats import drift, means, multiplicity, power, proportions, ranks, ratios, sequential, trend
 from stats.moments import MeanStatistics
 
 
@@ -245,3 +245,38 @@ def test_a_line_through_repeated_times():
     assert (line.slope, line.slope_se) == pytest.approx((-0.7727272727272727, 0.23127784124960227), rel=1e-12)
     assert (line.t, line.p_value) == pytest.approx((-3.3411210886101332, 0.0443504773476971), rel=1e-12)
     assert (line.r_squared, line.residual_sd) == pytest.approx((0.7881818181818182, 1.8789100644530676), rel=1e-12)
+
+
+# -- the ends of floats -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tail", [0.4, 0.025, 1e-17, 1e-200])
+def test_quantiles_keep_the_digits_of_small_tails(tail):
+    # qnorm(tail, lower.tail = FALSE)
+    normal = {0.4: 0.2533471031357998, 0.025: 1.9599639845400538, 1e-17: 8.4937932241096, 1e-200: 30.205594179579634}
+    assert means.upper_quantile(tail) == pytest.approx(normal[tail], rel=1e-12)
+    assert means.t_p_value(means.upper_quantile(tail, 7.0), 7.0, "greater") == pytest.approx(tail, rel=1e-8)
+
+
+def test_a_level_of_next_to_nothing_has_an_interval():
+    found = welch([1.0, 2.0, 4.0], [2.0, 3.0, 4.5, 6.0], alpha=1e-17)
+    assert found.ci_lower < found.effect < found.ci_upper < math.inf
+    assert 0.0 < proportions.wilson_interval(3, 10, alpha=1e-17)[0] < 0.3
+
+
+@pytest.mark.parametrize("method", ["fieller", "log", "delta"])
+@pytest.mark.parametrize(
+    "arms", [(1.0, 0.1, 1e308, 1e307), (1e-160, 1e167, 1.0, 1.0), (1.0, 1e-3, 1.2, 1e308), (5e-324, 0.0, 1.0, 1.0)]
+)
+def test_a_lift_that_no_float_can_say_has_a_reason(method, arms):
+    lift = ratios.relative_lift(*arms, method=method)
+    ends = (lift.estimate, lift.ci_lower, lift.ci_upper)
+    assert all(end is None or math.isfinite(end) for end in ends)
+    assert (lift.ci_lower is None) == (lift.reason is not None)
+
+
+def test_a_power_below_the_error_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"power must exceed .*got 0\.02"):
+        sequential.drift_for_power([0.5, 1.0], sequential.boundaries([0.5, 1.0], 0.025), 0.02)
+    with pytest.raises(ValueError, match="must exceed alpha"):
+        sequential.beta_spending_design([0.5, 1.0], 0.025, 0.99)
