@@ -594,6 +594,8 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         ------
         NotFoundError
             If there is no such run. A run without the metric has no rows.
+        ValueError
+            If `max_points` is under 3, or `first_step` is behind `last_step`.
 
         Notes
         -----
