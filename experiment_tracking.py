@@ -853,12 +853,16 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
     # -- which runs still live -----------------------------------------------------------------------
 
     def _write_heartbeats(self, runs: list[int]) -> None:
-        """Say that these runs live; one that others took for dead (its machine slept) is running again."""
+        """Say that these runs live; one that others took for dead (its machine slept) is running again.
+
+        A run taken for dead ended at its last heartbeat (`_settle`); one that somebody ended by hand stays ended.
+        """
         with self._driver() as (cursor, _):
             cursor.executemany(
                 self._sql(
                     f"UPDATE runs SET heartbeat_at = {_NOW[self._database.dialect]}, status = 'running', "  # noqa: S608
-                    "ended_at = NULL WHERE id = ? AND status IN ('running', 'killed')"
+                    "ended_at = NULL WHERE id = ? "
+                    "AND (status = 'running' OR (status = 'killed' AND ended_at = heartbeat_at))"
                 ),
                 [(run,) for run in runs],
             )

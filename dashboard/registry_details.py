@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from model_registry import ModelVersion, StageEvent
 
-__all__ = ["dialogs", "history_frame", "register_form", "render_history", "render_version", "selection_buttons"]
+__all__ = [
+    "dialogs",
+    "history_frame",
+    "import_name",
+    "register_form",
+    "render_history",
+    "render_version",
+    "selection_buttons",
+]
 
 TAB = "registry"
 SECTIONS = ("Overview", "Model card", "Dependencies", "Files", "History")
@@ -232,7 +240,7 @@ def _draw_files(app: ui.App, version: ModelVersion) -> None:
         st.markdown(f"{runs}; {found} found without opening it.")
         if inspection.dangerous:
             st.warning(
-                "Listed as dangerous: " + ", ".join(formats.markdown(_import_name(i)) for i in inspection.dangerous),
+                "Listed as dangerous: " + ", ".join(formats.markdown(import_name(i)) for i in inspection.dangerous),
                 icon=":material/warning:",
             )
         for sentence in inspection.notes:
@@ -244,7 +252,8 @@ def _draw_files(app: ui.App, version: ModelVersion) -> None:
         )  # fmt: skip
 
 
-def _import_name(found: Any) -> str:
+def import_name(found: Any) -> str:
+    """Return what a file would import as `module.name`."""
     parts = [getattr(found, "module", ""), getattr(found, "name", "")]
     return ".".join(str(part) for part in parts if part) or str(found)
 

@@ -265,8 +265,10 @@ def test_many_curves_have_their_names_below_the_axis_and_few_above():
             }
         )
 
-    assert plot_curves(history(3)).layout.legend.y is None, "the template's place"
-    assert plot_curves(history(4)).layout.legend.y < 0
+    few, many = plot_curves(history(3)).layout, plot_curves(history(4)).layout
+    assert few.legend.y > 1, "above the plot"
+    assert (many.legend.yref, many.legend.y, many.legend.yanchor) == ("container", 0, "bottom")
+    assert many.height > few.height
 
 
 def test_the_axis_of_a_param_over_many_powers_of_ten_is_logarithmic():

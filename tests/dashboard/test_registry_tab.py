@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import chain
-from dashboard.registry_details import evidence_text, history_frame, signature_text
+from dashboard import registry_tab
+from dashboard.registry_details import evidence_text, history_frame, import_name, signature_text
 from dashboard.registry_stages import build_stages
 from dashboard.registry_tab import Choices, build_view, comparison_frame
 from tests.dashboard.conftest import healthy, shown_errors, texts
@@ -83,6 +84,28 @@ def test_the_history_says_who_did_what_and_on_what_evidence(seed):
         "test t; 1 of 2 gates passed; gates overridden"
     )
     assert evidence_text({}) == "–"
+
+
+def test_the_export_has_every_version_that_matches_with_all_its_metrics_and_no_formula(seed, store):
+    from dashboard import access, formats
+    from dashboard import components as ui
+
+    app = ui.App(database=store, person=access.Person(name="ada", can_edit=True, signed_in=False))
+    seed.registry.set_tags("churn", "1.0.0", {"note": "=1+1"})
+    frame = registry_tab._export(app, Choices(model="churn"))
+    assert list(frame["version"]) == ["1.2.0", "1.1.0", "1.0.0"]
+    assert {"metrics.accuracy", "metrics.f1", "params.epochs", "tags.team"} <= set(frame.columns)
+    assert b",=1+1" not in formats.csv_bytes(frame)
+    seed.registry.delete_version("churn", "1.0.0")
+    assert list(registry_tab._export(app, Choices(shown="Deleted"))["Version"]) == ["1.0.0"]
+
+
+def test_what_a_file_would_import_is_named_with_its_module():
+    class Import:
+        module, name = "os", "system"
+
+    assert import_name(Import()) == "os.system"
+    assert import_name("builtins.eval") == "builtins.eval"
 
 
 def test_evidence_names_the_test_even_where_only_its_id_was_recorded():

@@ -219,6 +219,14 @@ def test_selected_runs_are_drawn_in_every_way(app_test, seed, chart):
     assert len(test.get("plotly_chart")) == (0 if chart == "Differences" else 1)
 
 
+def test_two_metrics_have_a_front_of_runs_that_none_beats(app_test, seed):
+    query = {"run": seed.runs[:3], "tracking.chart": ["Scatter"], "tracking.x": ["metrics.loss"]}
+    test = app_test(tab="Tracking", query=query)
+    assert "Pareto front" in test.get("plotly_chart")[0].proto.spec
+    query["tracking.x"] = ["params.learning_rate"]
+    assert "Pareto front" not in app_test(tab="Tracking", query=query).get("plotly_chart")[0].proto.spec
+
+
 def test_smoothing_axis_and_scale_change_the_curves(app_test, seed):
     test = app_test(tab="Tracking", query={"run": seed.runs[:2]})
     before = test.get("plotly_chart")[0].proto.spec
