@@ -24,6 +24,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dashboard.first_visit import STYLE
+
 if TYPE_CHECKING:
     from starlette.middleware import Middleware
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -150,7 +152,7 @@ class StaticFilesInMemory:
             ] + [
                 f'<link rel="modulepreload" crossorigin href="./static/js/{name}">\n' for name in chunks
                 if f"/js/{name}" not in page
-            ]  # fmt: skip
+            ] + [f"<style>{STYLE}</style>\n"]  # fmt: skip
             self.page = page.replace("</head>", f"{''.join(links)}</head>", 1).encode()
         return self.page
 

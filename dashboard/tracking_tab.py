@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import streamlit as st
 
 from dashboard import components as ui
-from dashboard import formats
+from dashboard import first_visit, formats
 from db import NotFoundError
 
 if TYPE_CHECKING:
@@ -392,8 +392,9 @@ def render(app: ui.App) -> None:
         keys = _known_keys(app, choices.experiment)
         view = build_view(app.tracking, choices, keys, with_kpis=False)
         # The table is what people came for: it is sent first, into its place below what is drawn after it.
-        numbers, filters, bar, rows = st.container(), st.container(), st.container(), st.container()
-        with rows:
+        with first_visit.above_the_table():
+            numbers, filters, bar = st.container(), st.container(), st.container()
+        with st.container():
             for sentence in view.warnings:
                 ui.warn(sentence)
             _draw_table(view)
