@@ -22,7 +22,7 @@ import streamlit as st
 
 __all__ = ["STYLE", "above_the_table", "below", "let_it_be_drawn"]
 
-SECONDS_TO_DRAW = 0.2  # a browser draws a table in half of it; all else comes later by so much, once a window
+SECONDS_TO_DRAW = 0.3  # a browser draws a table in half of it; all else comes later by so much, once a window
 _IS_DRAWN = "first_visit.is_drawn"  # in the session: the first table was drawn, or the first run ended without one
 _HEADER, _ABOVE = "first-visit-header", "first-visit-above"
 # Streamlit leaves six lines empty above a page. Its own rules come later and name one class: ours name two things.
