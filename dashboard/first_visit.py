@@ -14,16 +14,21 @@ runs of the script in the window draw everything in its order and wait for nothi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import sleep
+from time import monotonic, sleep
 
 import streamlit as st
 
-__all__ = ["STYLE", "above_the_table", "below", "let_it_be_drawn"]
+__all__ = ["STYLE", "above_the_table", "below", "let_it_be_drawn", "page_sent", "seconds_to_draw"]
 
-SECONDS_TO_DRAW = 0.3  # a browser draws a table in half of it; all else comes later by so much, once a window
+# A browser draws a table in a quarter of the time in which it loads the page, and is given a little more. Nobody waits
+# longer than the third of these seconds; who asks for nothing for as long as the fourth has loaded the page before.
+SHARE_TO_DRAW, LEAST_SECONDS, MOST_SECONDS, FORGOTTEN_SECONDS = 0.3, 0.3, 1.5, 20.0
 _IS_DRAWN = "first_visit.is_drawn"  # in the session: the first table was drawn, or the first run ended without one
+_SECONDS = "first_visit.seconds"  # in the session: what this browser needs to draw a table
+_page_sent_at: deque[float] = deque(maxlen=1)  # by the clock `monotonic`; of the last window, whoever opened it
 _HEADER, _ABOVE = "first-visit-header", "first-visit-above"
 # Streamlit leaves six lines empty above a page. Its own rules come later and name one class: ours name two things.
 # The heights are those of the header, and of numbers, filters and buttons, on a page where each fits into one line.
@@ -45,6 +50,7 @@ def below(draw: Callable[[], None]) -> Iterator[None]:
             draw()
         yield
         return
+    st.session_state[_SECONDS] = seconds_to_draw(monotonic() - _page_sent_at[0] if _page_sent_at else None)
     with place:
         _keep_open()
     try:
@@ -75,4 +81,16 @@ def let_it_be_drawn() -> None:
     if _IS_DRAWN not in st.session_state:
         st.session_state[_IS_DRAWN] = True
         if st.context.headers:
-            sleep(SECONDS_TO_DRAW)
+            sleep(st.session_state.get(_SECONDS, LEAST_SECONDS))
+
+
+def page_sent() -> None:
+    """Remember that the first page was sent to a browser: how long it takes from here to the script tells its speed."""
+    _page_sent_at.append(monotonic())
+
+
+def seconds_to_draw(since_page: float | None) -> float:
+    """Return how long to wait behind a table for a browser that ran the script so long after the page was sent."""
+    if since_page is None or since_page > FORGOTTEN_SECONDS:
+        return LEAST_SECONDS
+    return min(MOST_SECONDS, max(LEAST_SECONDS, SHARE_TO_DRAW * since_page))

@@ -24,7 +24,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dashboard.first_visit import STYLE
+from dashboard import first_visit
 
 if TYPE_CHECKING:
     from starlette.middleware import Middleware
@@ -117,6 +117,7 @@ class StaticFilesInMemory:
                     await _answer(send, *found)
                     return
             elif path == "/":
+                first_visit.page_sent()
                 await _answer(send, self.first_page(), _headers("index.html", None, b"no-cache"))
                 return
         await self.app(scope, receive, send)
@@ -152,7 +153,7 @@ class StaticFilesInMemory:
             ] + [
                 f'<link rel="modulepreload" crossorigin href="./static/js/{name}">\n' for name in chunks
                 if f"/js/{name}" not in page
-            ] + [f"<style>{STYLE}</style>\n"]  # fmt: skip
+            ] + [f"<style>{first_visit.STYLE}</style>\n"]  # fmt: skip
             self.page = page.replace("</head>", f"{''.join(links)}</head>", 1).encode()
         return self.page
 

@@ -51,7 +51,21 @@ def test_only_the_first_table_of_a_window_is_waited_for(waits, monkeypatch):
     monkeypatch.setattr(type(streamlit.context), "headers", {"Host": "localhost"})
     test = healthy(AppTest.from_function(page).run())
     healthy(test.run())
-    assert waits == [first_visit.SECONDS_TO_DRAW]
+    assert len(waits) == 1
+
+
+@pytest.mark.parametrize(
+    ("since_page", "seconds"),
+    [
+        (None, first_visit.LEAST_SECONDS),
+        (0.5, first_visit.LEAST_SECONDS),
+        (2.0, 2.0 * first_visit.SHARE_TO_DRAW),
+        (15.0, first_visit.MOST_SECONDS),
+        (3_600.0, first_visit.LEAST_SECONDS),  # the page was there already, when the server was started again
+    ],
+)
+def test_a_slow_browser_is_given_more_time_within_bounds(since_page, seconds):
+    assert first_visit.seconds_to_draw(since_page) == seconds
 
 
 def test_a_bug_in_the_first_tab_leaves_the_header_where_it_is():
