@@ -11,7 +11,7 @@ import importlib
 import streamlit as st
 
 from dashboard import components as ui
-from dashboard import server
+from dashboard import first_visit, server
 
 MODULES = ("registry_tab", "ab_testing_tab", "tracking_tab", "monitoring_tab")
 
@@ -19,11 +19,11 @@ if __name__ == "__main__":
     st.set_page_config(page_title="ModelDesk", page_icon=ui.ICON, layout="wide")
     desk = ui.open_app()
     ui.sync_url()
-    ui.header(desk)
-    for name, tab in zip(MODULES, st.tabs(ui.TABS, key="tab", on_change=ui.tab_changed), strict=True):
-        if tab.open:
-            with tab:
-                importlib.import_module(f"dashboard.{name}").render(desk)
+    with first_visit.below(lambda: ui.header(desk)):
+        for name, tab in zip(MODULES, st.tabs(ui.TABS, key="tab", on_change=ui.tab_changed), strict=True):
+            if tab.open:
+                with tab:
+                    importlib.import_module(f"dashboard.{name}").render(desk)
     ui.footer(desk)
 else:
     app = st.App(__file__, lifespan=server.lifespan, middleware=server.middleware())

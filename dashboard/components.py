@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import streamlit as st
 
 import chain
-from dashboard import access, formats
+from dashboard import access, first_visit, formats
 from db import Database, ModelDeskError
 from values import new_id
 
@@ -95,11 +95,11 @@ LONG_NAME = 28  # characters of a first column that would push the second one ou
 ICON = (Path(__file__).parent / "icon.svg").read_text(encoding="utf-8")  # an icon by name is fetched from another host
 
 _URL_VALUES, _URL_WRITTEN = "url.values", "url.written"
-# The only style sheets. Streamlit leaves six lines empty above a page, draws rows of choices lower than boxes, and has
-# colours whose contrast is below the 4.5:1 that text needs: those of code on a light page, and white on the light
-# primary colour of a dark page.
+# The only style sheets, with that of `first_visit`. Streamlit draws rows of choices lower than boxes, and has colours
+# whose contrast is below the 4.5:1 that text needs: those of code on a light page, and white on the light primary
+# colour of a dark page.
 _STYLE = (
-    "[data-testid=stMainBlockContainer] {padding-top: 2.5rem; padding-bottom: 4rem} "
+    f"{first_visit.STYLE} "
     # Boxes and rows of buttons stand side by side: of one height, their labels are on one line, too.
     "[data-testid=stButtonGroup] button {min-height: 2.5rem} "
     "[data-testid=stButtonGroup] [data-testid=stWidgetLabel] {height: 1.5rem} "
@@ -211,6 +211,7 @@ def open_app() -> App:
     """Return the app for this run of the script: the configured store, and whoever is looking."""
     person = access.require_person()
     database, modules = _open_store(None)
+    st.session_state[_TOKEN] = database.change_token()  # before anything is read: what is written then is noticed
     return App(
         database=database,
         person=person,
@@ -233,7 +234,6 @@ def version() -> str:
 def header(app: App) -> None:
     """Draw the line above the tabs: which store, its last change, live updates on or off, who is signed in."""
     st.html(f"<style>{_STYLE} {_DARK_STYLE if app.is_dark else _LIGHT_STYLE}</style>")
-    st.session_state[_TOKEN] = app.database.change_token()
     live = bool(st.session_state.get("ui.live", True))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("### ModelDesk", width="content")
@@ -544,6 +544,7 @@ def table(
         lazy=False,
         placeholder="",
     )
+    first_visit.let_it_be_drawn()
     return [ids[position] for position in chosen]
 
 

@@ -24,6 +24,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dashboard import first_visit
+
 if TYPE_CHECKING:
     from starlette.middleware import Middleware
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -115,6 +117,7 @@ class StaticFilesInMemory:
                     await _answer(send, *found)
                     return
             elif path == "/":
+                first_visit.page_sent()
                 await _answer(send, self.first_page(), _headers("index.html", None, b"no-cache"))
                 return
         await self.app(scope, receive, send)
@@ -150,7 +153,7 @@ class StaticFilesInMemory:
             ] + [
                 f'<link rel="modulepreload" crossorigin href="./static/js/{name}">\n' for name in chunks
                 if f"/js/{name}" not in page
-            ]  # fmt: skip
+            ] + [f"<style>{first_visit.STYLE}</style>\n"]  # fmt: skip
             self.page = page.replace("</head>", f"{''.join(links)}</head>", 1).encode()
         return self.page
 

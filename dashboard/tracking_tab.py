@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from dashboard import components as ui
-from dashboard import formats
+from dashboard import first_visit, formats
 from dashboard.tracking_compare import MAX_CURVES, main_metric
 from db import NotFoundError
 
@@ -308,7 +308,9 @@ def render(app: ui.App) -> None:
             choices, widgets = _read_choices(app, experiments)
             keys = _known_keys(app, choices.experiment)
             # The table is what people came for: it is sent first, into its place below what is drawn after it.
-            numbers, filters, bar, rows = st.container(), st.container(), st.container(), st.container()
+            with first_visit.above_the_table():
+                numbers, filters, bar = st.container(), st.container(), st.container()
+            rows = st.container()
             try:
                 view = build_view(app.tracking, choices, keys, with_kpis=False)
             except ValueError as error:  # of the filter: it stays on the page, to be put right

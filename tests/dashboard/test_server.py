@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import uvicorn
 
-from dashboard import server
+from dashboard import first_visit, server
 from tests.dashboard.conftest import ROOT
 
 
@@ -93,6 +93,7 @@ def test_the_first_page_names_what_tables_need_and_nothing_that_comes_later(app)
     assert found == [b"./static/js/DataFrame.x1.js", b"./static/js/grid.y2.js"]
     assert re.findall(rb'stylesheet" crossorigin href="([^"]+)"', body) == [b"./static/css/DataFrame.s5.css"]
     assert body.count(b"</head>") == 1
+    assert first_visit.STYLE.encode() in body
 
 
 def test_what_is_written_on_a_connection_is_sent_at_once(app, monkeypatch):
