@@ -17,12 +17,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Protocol
 
 from errors import ArtifactError, StorageError
+from lazy_dataclass import dataclass
 from values import InvalidValueError
 
 _fcntl: ModuleType | None

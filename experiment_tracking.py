@@ -36,16 +36,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
-from db import (
-    Database,
-    MetricSummaryRow,
-    RunKeyRow,
-    RunParamRow,
-    RunRow,
-    RunTagRow,
-    TrackingExperimentRow,
-    to_microseconds,
-)
+from columns import to_microseconds
+from db import Database, MetricSummaryRow, RunKeyRow, RunParamRow, RunRow, RunTagRow, TrackingExperimentRow
 from errors import DuplicateError, NotFoundError
 from tracking_parts import history, metric_log, queries
 from tracking_parts.analysis import Analysis

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ab_parts.design import ExperimentConfig
 from ab_parts.intake import to_subject
 from errors import StateError
+from lazy_dataclass import dataclass
 
 __all__ = ["Assigner", "Live", "check_running", "hash_fraction", "names_of"]
 

@@ -6,7 +6,6 @@ Every function takes the caller's session: none begins or ends a transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from db import (
     RunRow,
     StageEventRow,
 )
+from lazy_dataclass import dataclass
 from registry_parts import versions
 from registry_parts.records import ModelStage, ModelType, ModelVersion, RegisteredModel, StageEvent
 from values import (

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from db import Base, ModelFileRow, ModelMetricRow, ModelTagRow, ModelVersionRow, RunRow
+from columns import Base
+from db import ModelFileRow, ModelMetricRow, ModelTagRow, ModelVersionRow, RunRow
 from errors import DuplicateError, NotFoundError
+from lazy_dataclass import dataclass
 from registry_parts import versions
 from registry_parts.environment import to_dependencies
 from registry_parts.queries import highest_version, lock_or_create_model

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, Mapped
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+import columns
 import db
 from db import Database, ModelDeskError, StateError, StorageError
 
@@ -27,15 +28,15 @@ ROOT = Path(__file__).parent.parent
 class TypesBase(DeclarativeBase):
     """Tables of the tests have metadata of their own, so that no store gets them."""
 
-    type_annotation_map = {datetime: db.UtcDateTime}  # noqa: RUF012 - SQLAlchemy's own protocol
+    type_annotation_map = {datetime: columns.UtcDateTime}  # noqa: RUF012 - SQLAlchemy's own protocol
 
 
 class SampleRow(TypesBase):
     __tablename__ = "samples"
-    id: Mapped[db.Id]
+    id: Mapped[columns.Id]
     at: Mapped[datetime | None]
-    data: Mapped[dict | None] = db.mapped_column(db.Json)
-    value: Mapped[float] = db.mapped_column(db.Real, nullable=True)
+    data: Mapped[dict | None] = mapped_column(columns.Json)
+    value: Mapped[float] = mapped_column(columns.Real, nullable=True)
 
 
 @pytest.fixture
