@@ -27,7 +27,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import unquote, urlsplit
@@ -48,6 +48,7 @@ from artifact_backends import (
 from artifact_sources import check_artifact_path, list_tree, open_regular
 from db import add_blobs, find_claimed_blobs, find_unclaimed_blobs, lock_blobs, remove_blobs
 from errors import ArtifactError, StorageError
+from lazy_dataclass import dataclass
 from values import InvalidTypeError, InvalidValueError, check_text, shorten
 
 if TYPE_CHECKING:

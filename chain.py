@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +41,7 @@ from db import (
     TrackingExperimentRow,
 )
 from errors import ModelDeskError
+from lazy_dataclass import dataclass
 from tracking_parts.mlflow_source import read_registered_versions
 
 if TYPE_CHECKING:

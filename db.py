@@ -19,19 +19,33 @@ and refused when a newer version of this library made them.
 
 # Annotations are objects here, not text: SQLAlchemy would have to evaluate each one again.
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
-import sqlalchemy.orm
 from sqlalchemy import event
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapped_column
+from sqlalchemy.orm import Mapped, Session
 
+from columns import (
+    Base,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Id,
+    Index,
+    Json,
+    Real,
+    Uid,
+    UniqueConstraint,
+    map_tables,
+    mapped_column,
+    now,
+    partial_index,
+    to_microseconds,
+)
 from engine import Store
 from errors import ArtifactError, DuplicateError, ModelDeskError, NotFoundError, StateError, StorageError
-from values import decode_json, encode_json, to_utc
 
 __all__ = [
     "ArtifactError",
@@ -43,138 +57,11 @@ __all__ = [
     "StorageError",
 ]
 
-REVISIONS = ("0001", "0002", "0003")  # every schema revision this library knows, oldest first; the last is the current one
-
-
-# -- column types ------------------------------------------------------------------------------------
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def to_microseconds(instant: datetime) -> int:
-    """Return an aware instant as whole microseconds since 1970, the form in which instants are stored."""
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def from_microseconds(microseconds: int) -> datetime:
-    """Return the aware UTC instant for a stored number of microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware UTC instant, stored as integer microseconds since 1970: exact, sortable, eight bytes."""
-
-    impl = sa.BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
-        return None if value is None else to_microseconds(to_utc(value))
-
-    def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> datetime | None:
-        return None if value is None else from_microseconds(int(value))
-
-
-class Json(sa.types.TypeDecorator[Any]):
-    """Any JSON value, NaN and infinities and big integers included, stored as strict JSON text."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any | None, dialect: sa.Dialect) -> str | None:
-        return None if value is None else encode_json(value)
-
-    def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> Any | None:
-        return None if value is None else decode_json(value)
-
-
-class Real(sa.types.TypeDecorator[float]):
-    """A 64-bit float whose NaN is stored as NULL and read back as NaN.
-
-    SQLite turns NaN into NULL by itself; doing the same on PostgreSQL gives both the same answers: NaN is never a
-    minimum, a maximum or a match. A column of this type therefore never means "no value" by NULL.
-    """
-
-    impl = sa.Double
-    cache_ok = True
-
-    def process_bind_param(self, value: float | None, dialect: sa.Dialect) -> float | None:
-        return None if value is None or value != value else float(value)
-
-    def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> float:
-        return float("nan") if value is None else float(value)
-
-
-# Text compares and sorts by code point on both databases.
-Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-BigId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-
-Id = Annotated[int, mapped_column(BigId, primary_key=True)]
-Uid = Annotated[str, mapped_column(Text, unique=True)]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _where(condition: str) -> dict[str, Any]:
-    """Return what limits an index to some rows, on both databases.
-
-    Such an index loads SQLAlchemy's dialects, a fifth of what importing this module takes: the tables that have one
-    declare it in a function, which is called when they are mapped.
-    """
-    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
-
-
-class _Base:
-    """Base of all tables. SQLAlchemy is told of them by `map_tables`, not when their classes are made."""
-
-    registry: ClassVar = sa.orm.registry(
-        type_annotation_map={
-            str: Text,
-            int: sa.BigInteger,
-            float: sa.Double,
-            datetime: UtcDateTime,
-            dict[str, Any]: Json,
-            list[Any]: Json,
-        },
-        metadata=sa.MetaData(
-            naming_convention={
-                "ix": "ix_%(column_0_N_label)s",
-                "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-                "ck": "ck_%(table_name)s_%(constraint_name)s",
-                "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-                "pk": "pk_%(table_name)s",
-            }
-        ),
-    )
-    waiting: ClassVar[list[type]] = []  # tables that SQLAlchemy has not been told of
-    telling: ClassVar = threading.RLock()
-
-    def __init_subclass__(cls) -> None:
-        _Base.waiting.append(cls)
-
-    def __init__(self, **values: Any) -> None:
-        _Base.registry.constructor(self, **values)
-
-
-if TYPE_CHECKING:
-    Base = DeclarativeBase
-else:
-    Base = _Base
-
-
-def map_tables() -> sa.MetaData:
-    """Tell SQLAlchemy of the tables, once a process, and return all of them.
-
-    The first `Database` does so. Mapping takes as long as half of SQLAlchemy's own import; a process that only wants
-    a name from one of the modules need not wait for it.
-    """
-    with _Base.telling:
-        while _Base.waiting:
-            _Base.registry.map_declaratively(_Base.waiting[0])
-            del _Base.waiting[0]
-    return _Base.registry.metadata
+REVISIONS = (
+    "0001",
+    "0002",
+    "0003",
+)  # every schema revision this library knows, oldest first; the last is the current one
 
 
 # -- the schema: shared ------------------------------------------------------------------------------
@@ -187,7 +74,7 @@ class BlobRow(Base):
 
     sha256: Mapped[str] = mapped_column(primary_key=True)
     size_bytes: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(default=_now)
+    created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 # -- the schema: experiment tracking -----------------------------------------------------------------
@@ -197,16 +84,15 @@ class TrackingExperimentRow(Base):
     """A named group of runs; the name is free again once the experiment is deleted."""
 
     __tablename__ = "tracking_experiments"
-
-    @declared_attr.directive
-    def __table_args__(cls) -> tuple[Any, ...]:
-        return (sa.Index("uq_tracking_experiments_live_name", "name", unique=True, **_where("deleted_at IS NULL")),)
+    __table_args__ = (
+        partial_index("uq_tracking_experiments_live_name", "name", unique=True, where="deleted_at IS NULL"),
+    )
 
     id: Mapped[Id]
     uid: Mapped[Uid]
     name: Mapped[str]
     description: Mapped[str | None]
-    created_at: Mapped[datetime] = mapped_column(default=_now)
+    created_at: Mapped[datetime] = mapped_column(default=now)
     deleted_at: Mapped[datetime | None]
 
 
@@ -228,22 +114,19 @@ class RunRow(Base):
     """
 
     __tablename__ = "runs"
-
-    @declared_attr.directive
-    def __table_args__(cls) -> tuple[Any, ...]:
-        return (
-            sa.Index("ix_runs_experiment_started", "experiment_id", "started_at"),
-            sa.Index("ix_runs_running", "id", **_where("status = 'running'")),
-            sa.CheckConstraint("status IN ('running', 'finished', 'failed', 'killed')", name="status"),
-            {"sqlite_autoincrement": True},
-        )
+    __table_args__ = (
+        Index("ix_runs_experiment_started", "experiment_id", "started_at"),
+        partial_index("ix_runs_running", "id", where="status = 'running'"),
+        CheckConstraint("status IN ('running', 'finished', 'failed', 'killed')", name="status"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[Id]
     uid: Mapped[Uid]
-    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("tracking_experiments.id"))
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("tracking_experiments.id"))
     name: Mapped[str]
     status: Mapped[str]
-    parent_id: Mapped[int | None] = mapped_column(sa.ForeignKey("runs.id", ondelete="SET NULL"), index=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
@@ -252,7 +135,7 @@ class RunRow(Base):
     note: Mapped[str | None]
     archived_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
-    environment_id: Mapped[int | None] = mapped_column(sa.ForeignKey("run_environments.id"))
+    environment_id: Mapped[int | None] = mapped_column(ForeignKey("run_environments.id"))
     origin: Mapped[str | None] = mapped_column(unique=True)
 
 
@@ -273,12 +156,12 @@ class MetricSummaryRow(Base):
 
     __tablename__ = "metric_summaries"
     __table_args__ = (
-        sa.Index("ix_metric_summaries_last", "key_id", "last_value"),
+        Index("ix_metric_summaries_last", "key_id", "last_value"),
         {"sqlite_with_rowid": False},
     )
 
-    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
-    key_id: Mapped[int] = mapped_column(sa.ForeignKey("run_keys.id"), primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    key_id: Mapped[int] = mapped_column(ForeignKey("run_keys.id"), primary_key=True)
     n_points: Mapped[int]
     last_value: Mapped[float | None] = mapped_column(Real)
     last_step: Mapped[int]
@@ -294,7 +177,7 @@ class MetricPointRow(Base):
 
     __tablename__ = "metric_points"
     __table_args__ = (
-        sa.ForeignKeyConstraint(
+        ForeignKeyConstraint(
             ["run_id", "key_id"], ["metric_summaries.run_id", "metric_summaries.key_id"], ondelete="CASCADE"
         ),
         {"sqlite_with_rowid": False},
@@ -340,12 +223,12 @@ class RunParamRow(Base):
 
     __tablename__ = "run_params"
     __table_args__ = (
-        sa.Index("ix_run_params_number", "key_id", "number"),
+        Index("ix_run_params_number", "key_id", "number"),
         {"sqlite_with_rowid": False},
     )
 
-    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
-    key_id: Mapped[int] = mapped_column(sa.ForeignKey("run_keys.id"), primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    key_id: Mapped[int] = mapped_column(ForeignKey("run_keys.id"), primary_key=True)
     is_json: Mapped[bool]
     value: Mapped[str]
     number: Mapped[float | None]
@@ -357,8 +240,8 @@ class RunTagRow(Base):
     __tablename__ = "run_tags"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
-    key_id: Mapped[int] = mapped_column(sa.ForeignKey("run_keys.id"), primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    key_id: Mapped[int] = mapped_column(ForeignKey("run_keys.id"), primary_key=True)
     value: Mapped[str]
 
 
@@ -368,10 +251,10 @@ class RunArtifactRow(Base):
     __tablename__ = "run_artifacts"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     path: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str]
-    sha256: Mapped[str] = mapped_column(sa.ForeignKey("blobs.sha256"), index=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
     size_bytes: Mapped[int]
     created_at: Mapped[datetime]
     details: Mapped[dict[str, Any]]
@@ -400,26 +283,23 @@ class ModelVersionRow(Base):
     """One version of a model. A deleted one keeps its row, so that its number is never used again."""
 
     __tablename__ = "model_versions"
-
-    @declared_attr.directive
-    def __table_args__(cls) -> tuple[Any, ...]:
-        return (
-            # Equal precedence is the same version: build metadata is not part of the key.
-            sa.UniqueConstraint("model_id", "precedence"),
-            sa.Index("uq_model_versions_production", "model_id", unique=True, **_where("stage = 'Production'")),
-            sa.Index("ix_model_versions_stage_created_at", "stage", "created_at"),
-        )
+    __table_args__ = (
+        # Equal precedence is the same version: build metadata is not part of the key.
+        UniqueConstraint("model_id", "precedence"),
+        partial_index("uq_model_versions_production", "model_id", unique=True, where="stage = 'Production'"),
+        Index("ix_model_versions_stage_created_at", "stage", "created_at"),
+    )
 
     id: Mapped[Id]
     uid: Mapped[Uid]
-    model_id: Mapped[int] = mapped_column(sa.ForeignKey("models.id"))
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
     version: Mapped[str]
     precedence: Mapped[str]  # sorts as Semantic Versioning says, by code point
     model_type: Mapped[str]
     stage: Mapped[str]
     description: Mapped[str]
     owner: Mapped[str | None]
-    run_id: Mapped[int | None] = mapped_column(sa.ForeignKey("runs.id", ondelete="SET NULL"), index=True)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
     metrics: Mapped[dict[str, Any]]
     hyperparameters: Mapped[dict[str, Any]]
     tags: Mapped[dict[str, Any]]
@@ -446,9 +326,9 @@ class ModelFileRow(Base):
     __tablename__ = "model_files"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    version_id: Mapped[int] = mapped_column(sa.ForeignKey("model_versions.id"), primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"), primary_key=True)
     path: Mapped[str] = mapped_column(primary_key=True)
-    sha256: Mapped[str] = mapped_column(sa.ForeignKey("blobs.sha256"), index=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
     size_bytes: Mapped[int]
 
 
@@ -456,9 +336,9 @@ class ModelMetricRow(Base):
     """One metric of a version, for searching by thresholds; NaN is NULL and matches none."""
 
     __tablename__ = "model_metrics"
-    __table_args__ = (sa.Index("ix_model_metrics_value", "key", "value"), {"sqlite_with_rowid": False})
+    __table_args__ = (Index("ix_model_metrics_value", "key", "value"), {"sqlite_with_rowid": False})
 
-    version_id: Mapped[int] = mapped_column(sa.ForeignKey("model_versions.id"), primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[float | None] = mapped_column(Real)
 
@@ -467,9 +347,9 @@ class ModelTagRow(Base):
     """One tag of a version, for searching."""
 
     __tablename__ = "model_tags"
-    __table_args__ = (sa.Index("ix_model_tags_value", "key", "value"), {"sqlite_with_rowid": False})
+    __table_args__ = (Index("ix_model_tags_value", "key", "value"), {"sqlite_with_rowid": False})
 
-    version_id: Mapped[int] = mapped_column(sa.ForeignKey("model_versions.id"), primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[str]
 
@@ -480,9 +360,9 @@ class ModelAliasRow(Base):
     __tablename__ = "model_aliases"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    model_id: Mapped[int] = mapped_column(sa.ForeignKey("models.id"), primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"), primary_key=True)
     alias: Mapped[str] = mapped_column(primary_key=True)
-    version_id: Mapped[int] = mapped_column(sa.ForeignKey("model_versions.id"), index=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"), index=True)
     updated_at: Mapped[datetime]
     updated_by: Mapped[str]
 
@@ -491,10 +371,10 @@ class ModelPerformanceRow(Base):
     """One value that a metric of a version had at an instant."""
 
     __tablename__ = "model_performance"
-    __table_args__ = (sa.Index("ix_model_performance_series", "version_id", "metric", "at"),)
+    __table_args__ = (Index("ix_model_performance_series", "version_id", "metric", "at"),)
 
     id: Mapped[Id]
-    version_id: Mapped[int] = mapped_column(sa.ForeignKey("model_versions.id"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
     metric: Mapped[str]
     at: Mapped[datetime]
     value: Mapped[float | None] = mapped_column(Real)
@@ -505,11 +385,11 @@ class StageEventRow(Base):
     """One change of stage: who, when, why, on what evidence, displacing whom. Rows are only ever added."""
 
     __tablename__ = "stage_events"
-    __table_args__ = (sa.Index("ix_stage_events_model_id_id", "model_id", "id"),)
+    __table_args__ = (Index("ix_stage_events_model_id_id", "model_id", "id"),)
 
     id: Mapped[Id]
-    model_id: Mapped[int] = mapped_column(sa.ForeignKey("models.id"))
-    version_id: Mapped[int] = mapped_column(sa.ForeignKey("model_versions.id"), index=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"), index=True)
     kind: Mapped[str]  # "register", "promote", "transition", "displace", "rollback", "delete", "restore", "import"
     from_stage: Mapped[str | None]
     to_stage: Mapped[str]
@@ -517,7 +397,7 @@ class StageEventRow(Base):
     actor: Mapped[str]
     reason: Mapped[str]
     evidence: Mapped[dict[str, Any]]
-    displaced_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id"))
+    displaced_id: Mapped[int | None] = mapped_column(ForeignKey("model_versions.id"))
 
 
 APPEND_ONLY_MESSAGE = "stage events are only ever added"
@@ -538,7 +418,7 @@ STAGE_EVENT_TRIGGERS: dict[str, tuple[str, ...]] = {  # by dialect; the migratio
 }
 
 
-@event.listens_for(_Base.registry.metadata, "after_create")
+@event.listens_for(Base.metadata, "after_create")
 def _create_triggers(_target: sa.MetaData, connection: sa.Connection, **_: Any) -> None:
     """Make the triggers after the tables, which are made all at once."""
     for statement in STAGE_EVENT_TRIGGERS[connection.dialect.name]:
@@ -569,8 +449,8 @@ _ADD_BLOB = sa.text(
 
 def add_blobs(session: Session, sizes: Mapping[str, int]) -> None:
     """Add the rows of blobs (size in bytes by SHA-256) that are not there yet."""
-    now = to_microseconds(_now())
-    rows = [{"sha256": name, "size_bytes": size, "created_at": now} for name, size in sorted(sizes.items())]
+    created_at = to_microseconds(now())
+    rows = [{"sha256": name, "size_bytes": size, "created_at": created_at} for name, size in sorted(sizes.items())]
     if rows:
         session.execute(_ADD_BLOB, rows)
 
@@ -624,10 +504,10 @@ class ABExperimentRow(Base):
 
     __tablename__ = "ab_experiments"
     __table_args__ = (
-        sa.CheckConstraint("status IN ('running', 'paused', 'concluded', 'archived')", name="status"),
-        sa.Index("ix_ab_experiments_namespace", "namespace"),
-        sa.Index("ix_ab_experiments_baseline_version", "baseline_version_id"),
-        sa.Index("ix_ab_experiments_treatment_version", "treatment_version_id"),
+        CheckConstraint("status IN ('running', 'paused', 'concluded', 'archived')", name="status"),
+        Index("ix_ab_experiments_namespace", "namespace"),
+        Index("ix_ab_experiments_baseline_version", "baseline_version_id"),
+        Index("ix_ab_experiments_treatment_version", "treatment_version_id"),
         {"sqlite_autoincrement": True},
     )
 
@@ -638,8 +518,8 @@ class ABExperimentRow(Base):
     config: Mapped[dict[str, Any]]
     salt: Mapped[str]
     phase: Mapped[int]
-    baseline_version_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id"))
-    treatment_version_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id"))
+    baseline_version_id: Mapped[int | None] = mapped_column(ForeignKey("model_versions.id"))
+    treatment_version_id: Mapped[int | None] = mapped_column(ForeignKey("model_versions.id"))
     namespace: Mapped[str | None]
     namespace_start: Mapped[float]
     namespace_share: Mapped[float]
@@ -661,7 +541,7 @@ class ABPhaseRow(Base):
     __tablename__ = "ab_phases"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     shares: Mapped[dict[str, Any]]
     coverage: Mapped[float]
@@ -676,7 +556,7 @@ class ABAssignmentRow(Base):
     __tablename__ = "ab_assignments"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
     subject: Mapped[str] = mapped_column(primary_key=True)
     variant: Mapped[int]
     phase: Mapped[int]
@@ -688,17 +568,12 @@ class ABEventRow(Base):
     """One recorded event. Append-only; an `event_id` is stored once per test."""
 
     __tablename__ = "ab_events"
-
-    @declared_attr.directive
-    def __table_args__(cls) -> tuple[Any, ...]:
-        return (
-            sa.Index(
-                "uq_ab_events_event_id", "experiment_id", "event_id", unique=True, **_where("event_id IS NOT NULL")
-            ),
-        )
+    __table_args__ = (
+        partial_index("uq_ab_events_event_id", "experiment_id", "event_id", unique=True, where="event_id IS NOT NULL"),
+    )
 
     id: Mapped[Id]
-    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"))
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("ab_experiments.id", ondelete="CASCADE"))
     metric: Mapped[int]
     subject: Mapped[str]
     value: Mapped[float]
@@ -713,7 +588,7 @@ class ABSubjectRow(Base):
     __tablename__ = "ab_subjects"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
     metric: Mapped[int] = mapped_column(primary_key=True)
     subject: Mapped[str] = mapped_column(primary_key=True)
     variant: Mapped[int]
@@ -732,7 +607,7 @@ class ABAttributeRow(Base):
     __tablename__ = "ab_attributes"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
     subject: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[float | None]
@@ -745,7 +620,7 @@ class ABLookRow(Base):
     __tablename__ = "ab_looks"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("ab_experiments.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     variant: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
@@ -770,23 +645,23 @@ class MonitoredModelRow(Base):
     """One model version whose production life is watched; it need not be registered."""
 
     __tablename__ = "monitored_models"
-    __table_args__ = (sa.UniqueConstraint("name", "version"),)
+    __table_args__ = (UniqueConstraint("name", "version"),)
 
     id: Mapped[Id]
     name: Mapped[str]
     version: Mapped[str]
-    version_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id", ondelete="SET NULL"), index=True)
-    created_at: Mapped[datetime] = mapped_column(default=_now)
+    version_id: Mapped[int | None] = mapped_column(ForeignKey("model_versions.id", ondelete="SET NULL"), index=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class PerformanceSeriesRow(Base):
     """One metric of a monitored version, in one segment ('' is all of it)."""
 
     __tablename__ = "performance_series"
-    __table_args__ = (sa.UniqueConstraint("monitored_id", "metric", "segment"),)
+    __table_args__ = (UniqueConstraint("monitored_id", "metric", "segment"),)
 
     id: Mapped[Id]
-    monitored_id: Mapped[int] = mapped_column(sa.ForeignKey("monitored_models.id", ondelete="CASCADE"))
+    monitored_id: Mapped[int] = mapped_column(ForeignKey("monitored_models.id", ondelete="CASCADE"))
     metric: Mapped[str]
     segment: Mapped[str]
 
@@ -795,17 +670,14 @@ class PerformancePointRow(Base):
     """One logged value. Clustered by time; `event_id` makes a repeated log call a no-op."""
 
     __tablename__ = "performance_points"
+    __table_args__ = (
+        partial_index(
+            "uq_performance_points_event", "series_id", "event_id", unique=True, where="event_id IS NOT NULL"
+        ),
+        {"sqlite_with_rowid": False},
+    )
 
-    @declared_attr.directive
-    def __table_args__(cls) -> tuple[Any, ...]:
-        return (
-            sa.Index(
-                "uq_performance_points_event", "series_id", "event_id", unique=True, **_where("event_id IS NOT NULL")
-            ),
-            {"sqlite_with_rowid": False},
-        )
-
-    series_id: Mapped[int] = mapped_column(sa.ForeignKey("performance_series.id", ondelete="CASCADE"), primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("performance_series.id", ondelete="CASCADE"), primary_key=True)
     at: Mapped[datetime] = mapped_column(primary_key=True)
     tie: Mapped[int] = mapped_column(primary_key=True)  # random: tells apart points of one instant
     value: Mapped[float]
@@ -819,7 +691,7 @@ class PerformanceBaselineRow(Base):
     __tablename__ = "performance_baselines"
 
     id: Mapped[Id]
-    series_id: Mapped[int] = mapped_column(sa.ForeignKey("performance_series.id", ondelete="CASCADE"), index=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("performance_series.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime]
     start_at: Mapped[datetime]
     end_at: Mapped[datetime]
@@ -839,7 +711,7 @@ class FeatureReferenceRow(Base):
 
     id: Mapped[Id]
     uid: Mapped[Uid]
-    monitored_id: Mapped[int] = mapped_column(sa.ForeignKey("monitored_models.id", ondelete="CASCADE"), index=True)
+    monitored_id: Mapped[int] = mapped_column(ForeignKey("monitored_models.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime]
     n_rows: Mapped[int]
     label: Mapped[str]
@@ -850,10 +722,10 @@ class FeatureProfileRow(Base):
     """One feature of a reference: edges, counts and moments in about 2 KB, no rows."""
 
     __tablename__ = "feature_profiles"
-    __table_args__ = (sa.UniqueConstraint("reference_id", "feature"),)
+    __table_args__ = (UniqueConstraint("reference_id", "feature"),)
 
     id: Mapped[Id]
-    reference_id: Mapped[int] = mapped_column(sa.ForeignKey("feature_references.id", ondelete="CASCADE"))
+    reference_id: Mapped[int] = mapped_column(ForeignKey("feature_references.id", ondelete="CASCADE"))
     feature: Mapped[str]
     importance: Mapped[float | None]
     data: Mapped[bytes] = mapped_column(sa.LargeBinary)
@@ -864,12 +736,12 @@ class FeatureBatchRow(Base):
 
     __tablename__ = "feature_batches"
     __table_args__ = (
-        sa.Index("ix_feature_batches_reference_at", "reference_id", "at"),
-        sa.UniqueConstraint("reference_id", "event_id"),
+        Index("ix_feature_batches_reference_at", "reference_id", "at"),
+        UniqueConstraint("reference_id", "event_id"),
     )
 
     id: Mapped[Id]
-    reference_id: Mapped[int] = mapped_column(sa.ForeignKey("feature_references.id", ondelete="CASCADE"))
+    reference_id: Mapped[int] = mapped_column(ForeignKey("feature_references.id", ondelete="CASCADE"))
     at: Mapped[datetime]
     n_rows: Mapped[int]
     event_id: Mapped[str | None]
@@ -882,9 +754,9 @@ class FeatureCountsRow(Base):
     __tablename__ = "feature_counts"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("feature_batches.id", ondelete="CASCADE"), primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("feature_batches.id", ondelete="CASCADE"), primary_key=True)
     profile_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("feature_profiles.id", ondelete="CASCADE"), primary_key=True, index=True
+        ForeignKey("feature_profiles.id", ondelete="CASCADE"), primary_key=True, index=True
     )
     data: Mapped[bytes] = mapped_column(sa.LargeBinary)
 
@@ -894,12 +766,12 @@ class PredictionRow(Base):
 
     __tablename__ = "predictions"
     __table_args__ = (
-        sa.UniqueConstraint("monitored_id", "prediction_id"),
-        sa.Index("ix_predictions_monitored_at", "monitored_id", "at"),
+        UniqueConstraint("monitored_id", "prediction_id"),
+        Index("ix_predictions_monitored_at", "monitored_id", "at"),
     )
 
     id: Mapped[Id]
-    monitored_id: Mapped[int] = mapped_column(sa.ForeignKey("monitored_models.id", ondelete="CASCADE"))
+    monitored_id: Mapped[int] = mapped_column(ForeignKey("monitored_models.id", ondelete="CASCADE"))
     prediction_id: Mapped[str]
     at: Mapped[datetime]
     prediction: Mapped[str]  # a class as text, or a number as its shortest exact text
@@ -914,9 +786,7 @@ class PendingLabelRow(Base):
     __tablename__ = "pending_labels"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    monitored_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("monitored_models.id", ondelete="CASCADE"), primary_key=True
-    )
+    monitored_id: Mapped[int] = mapped_column(ForeignKey("monitored_models.id", ondelete="CASCADE"), primary_key=True)
     prediction_id: Mapped[str] = mapped_column(primary_key=True)
     label: Mapped[str]
     at: Mapped[datetime]
@@ -929,7 +799,7 @@ class AlertRuleRow(Base):
 
     id: Mapped[Id]
     uid: Mapped[Uid]
-    monitored_id: Mapped[int] = mapped_column(sa.ForeignKey("monitored_models.id", ondelete="CASCADE"), index=True)
+    monitored_id: Mapped[int] = mapped_column(ForeignKey("monitored_models.id", ondelete="CASCADE"), index=True)
     kind: Mapped[str]
     subject: Mapped[str]  # metric or feature; '' is the whole version
     segment: Mapped[str]
@@ -944,18 +814,15 @@ class AlertRow(Base):
     """An episode of a rule: from the first bad point until three good ones in a row."""
 
     __tablename__ = "alerts"
-
-    @declared_attr.directive
-    def __table_args__(cls) -> tuple[Any, ...]:
-        return (
-            sa.Index("uq_alerts_open", "fingerprint", unique=True, **_where("resolved_at IS NULL")),
-            sa.Index("ix_alerts_monitored_last", "monitored_id", "last_at"),
-        )
+    __table_args__ = (
+        partial_index("uq_alerts_open", "fingerprint", unique=True, where="resolved_at IS NULL"),
+        Index("ix_alerts_monitored_last", "monitored_id", "last_at"),
+    )
 
     id: Mapped[Id]
     uid: Mapped[Uid]
-    monitored_id: Mapped[int] = mapped_column(sa.ForeignKey("monitored_models.id", ondelete="CASCADE"))
-    rule_id: Mapped[int | None] = mapped_column(sa.ForeignKey("alert_rules.id", ondelete="SET NULL"), index=True)
+    monitored_id: Mapped[int] = mapped_column(ForeignKey("monitored_models.id", ondelete="CASCADE"))
+    rule_id: Mapped[int | None] = mapped_column(ForeignKey("alert_rules.id", ondelete="SET NULL"), index=True)
     fingerprint: Mapped[str]
     kind: Mapped[str]
     subject: Mapped[str]
@@ -991,11 +858,11 @@ class AlertDeliveryRow(Base):
     """One message to one sink, kept until it was accepted or given up."""
 
     __tablename__ = "alert_deliveries"
-    __table_args__ = (sa.Index("ix_alert_deliveries_next", "status", "next_at"),)
+    __table_args__ = (Index("ix_alert_deliveries_next", "status", "next_at"),)
 
     id: Mapped[Id]
-    sink_id: Mapped[int] = mapped_column(sa.ForeignKey("alert_sinks.id", ondelete="CASCADE"), index=True)
-    alert_id: Mapped[int | None] = mapped_column(sa.ForeignKey("alerts.id", ondelete="CASCADE"), index=True)
+    sink_id: Mapped[int] = mapped_column(ForeignKey("alert_sinks.id", ondelete="CASCADE"), index=True)
+    alert_id: Mapped[int | None] = mapped_column(ForeignKey("alerts.id", ondelete="CASCADE"), index=True)
     title: Mapped[str]
     body: Mapped[str]
     status: Mapped[str]  # "pending", "sent" or "failed"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import threading
 import time
 import warnings
@@ -80,6 +79,7 @@ class Store:
         self.journal_mode = (journal_mode or os.environ.get("MODELDESK_JOURNAL_MODE") or "WAL").upper()
         if self.journal_mode not in {"WAL", "DELETE"}:
             raise ValueError(f"journal_mode must be 'WAL' or 'DELETE', got {self.journal_mode!r}")
+        self._driver_errors = _driver_errors(self.dialect)
         self._local = threading.local()
         self._gate = threading.RLock() if self.dialect == "sqlite" and self.path is None else None
         self.engine = _create_engine(parsed, self.path)
@@ -177,7 +177,7 @@ class Store:
                 except Exception:  # the connection itself is gone: what matters is the first error
                     logger.debug("rollback failed", exc_info=True)
                     self._drop_kept_connection()
-                if isinstance(error, sqlite3.Error):
+                if isinstance(error, self._driver_errors):
                     raise self._meaning(error) or error from error
                 raise
             finally:
@@ -194,7 +194,7 @@ class Store:
             try:
                 rows: list[tuple[Any, ...]] = cursor.execute(self.sql(statement), parameters).fetchall()
                 return rows
-            except sqlite3.Error as error:
+            except self._driver_errors as error:
                 raise self._meaning(error) or error from error
             finally:
                 cursor.close()
@@ -283,7 +283,7 @@ class Store:
                     if raw.execute("PRAGMA journal_mode").fetchone()[0].upper() == self.journal_mode:
                         return
                     raw.execute(f"PRAGMA journal_mode={self.journal_mode}").fetchone()
-                except sqlite3.OperationalError as error:
+                except self._driver_errors as error:
                     if "locked" not in str(error) or time.monotonic() > deadline:
                         raise
                     time.sleep(0.01)
@@ -303,8 +303,10 @@ class Store:
             connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": self.revisions[-1]})
         if self.path is not None:
             os.chmod(self.path, 0o600)
+            import sqlite3
+
             if self.journal_mode == "WAL" and sqlite3.sqlite_version_info < SAFE_WAL_VERSION:
-                logger.info(
+                logger.warning(
                     "SQLite %s has a rare corruption bug of WAL databases under simultaneous checkpoints, fixed in "
                     "3.51.3; keep backups (Database.backup), or set MODELDESK_JOURNAL_MODE=DELETE",
                     sqlite3.sqlite_version,
@@ -367,7 +369,7 @@ class Store:
         """Return what a person wants to know of the store: url, artifacts, revision, size in bytes, server version."""
         with self.read() as session:
             if self.dialect == "sqlite":
-                version = f"SQLite {sqlite3.sqlite_version}"
+                version = f"SQLite {session.scalar(sa.text('SELECT sqlite_version()'))}"
                 size = session.scalar(
                     sa.text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
                 )
@@ -420,13 +422,15 @@ class Store:
         """Give the space of deleted rows back to the disk; return how many bytes that was (0 on PostgreSQL)."""
         if self.path is None:
             return 0
+        import sqlite3
+
         connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
         try:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             before = self.path.stat().st_size
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as error:
+        except self._driver_errors as error:
             raise self._meaning(error) or error from error
         finally:
             connection.close()
@@ -452,7 +456,7 @@ class Store:
             if meaning is None:
                 raise
             raise meaning from error
-        except sqlite3.Error as error:
+        except self._driver_errors as error:
             meaning = self._meaning(error)
             if meaning is None:
                 raise
@@ -585,6 +589,15 @@ def _begin_sqlite(cursor: Any, mode: str, known: Any) -> None:
     cursor.execute("BEGIN IMMEDIATE")
 
 
+def _driver_errors(dialect: str) -> tuple[type[Exception], ...]:
+    """Return what the driver itself raises on the hot paths, and is translated there."""
+    if dialect != "sqlite":
+        return ()
+    import sqlite3
+
+    return (sqlite3.Error,)
+
+
 @lru_cache(maxsize=512)
 def _to_percent_style(statement: str) -> str:
     return statement.replace("%", "%%").replace("?", "%s")
@@ -623,6 +636,8 @@ def _file_system_of(folder: Path) -> str | None:
 
 def _copy_sqlite(source: Path, target: Path) -> None:
     """Copy a SQLite database with the backup API; a plain file copy of a live one may be torn."""
+    import sqlite3
+
     incomplete = target.with_name(target.name + ".incomplete")
     reading = sqlite3.connect(source)
     writing = sqlite3.connect(incomplete)

@@ -36,22 +36,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
-from db import (
-    Database,
-    MetricSummaryRow,
-    RunKeyRow,
-    RunParamRow,
-    RunRow,
-    RunTagRow,
-    TrackingExperimentRow,
-    to_microseconds,
-)
+from columns import to_microseconds
+from db import Database, MetricSummaryRow, RunKeyRow, RunParamRow, RunRow, RunTagRow, TrackingExperimentRow
 from errors import DuplicateError, NotFoundError
 from tracking_parts import history, metric_log, queries
 from tracking_parts.analysis import Analysis
 from tracking_parts.buffer import Entry, MetricBuffer
-from tracking_parts.environment import capture_environment as capture
-from tracking_parts.environment import identify_process, is_process_alive
 from tracking_parts.exchange import Exchange
 from tracking_parts.files import RunFiles
 from tracking_parts.filters import FilterError, parse_filter, parse_order
@@ -215,13 +205,15 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         ValueError, TypeError
             If a name, param or tag cannot be stored. Nothing is stored then.
         """
+        from tracking_parts.environment import capture_environment, identify_process
+
         experiment = check_name(experiment, "experiment")
         uid = new_id() if run_id is None else _check_new_id(run_id)
         name = make_name(uid) if name is None else check_name(name, "run name")
         stored = {key: to_stored_param(key, value) for key, value in flatten_params(params or {}).items()}
         read = read_tags(tags or {})
         note = None if note is None else check_text(note, "note")
-        environment = capture() if self._capture_environment else {}
+        environment = capture_environment() if self._capture_environment else {}
         now = self._now()
         with self._driver() as (cursor, new_keys):
             sql = self._sql
@@ -839,6 +831,8 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
             cursor.execute(self._sql(_END_OPEN_SQL), (status.value, self._now(), error, run))
 
     def _resume(self, run_id: str) -> None:
+        from tracking_parts.environment import identify_process
+
         with self._driver() as (cursor, _):
             run = self._find_run(cursor, run_id)
             cursor.execute(
@@ -882,6 +876,8 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
                 )
 
     def _find_dead(self) -> list[tuple[int, int, str]]:
+        from tracking_parts.environment import is_process_alive
+
         with self._database.read() as session:
             cursor = session.connection().connection.cursor()  # before every read: no expression is compiled for it
             cursor.execute(

@@ -28,6 +28,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from columns import from_microseconds, to_microseconds
 from db import (
     AlertRow,
     Database,
@@ -41,8 +42,6 @@ from db import (
     PerformanceSeriesRow,
     PredictionRow,
     StateError,
-    from_microseconds,
-    to_microseconds,
 )
 from monitoring_parts.alert_records import Alert, AlertRule, AlertSink, Delivery
 from monitoring_parts.alerting import AlertVerbs, AlertWorker

@@ -29,7 +29,6 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 __all__ = [
@@ -188,6 +187,12 @@ def _is_numpy(value: object, kind: str) -> bool:
     return numpy is not None and isinstance(value, getattr(numpy, kind))
 
 
+def _is_fraction(value: object) -> bool:
+    """Whether a value is a `fractions.Fraction`, without importing that module for those who do not use it."""
+    fractions = sys.modules.get("fractions")
+    return fractions is not None and isinstance(value, fractions.Fraction)
+
+
 def to_float(value: object, field: str = "value", *, finite: bool = True, booleans: bool = False) -> float:
     """Return a number as a Python float.
 
@@ -217,7 +222,8 @@ def to_float(value: object, field: str = "value", *, finite: bool = True, boolea
             return 1.0 if value else 0.0
         raise InvalidTypeError(f"{field} must be a number, got the boolean {value!r}; use 1.0 or 0.0 if that is meant")
     elif (
-        isinstance(value, int | float | Decimal | Fraction)
+        isinstance(value, int | float | Decimal)
+        or _is_fraction(value)
         or _is_numpy(value, "integer")
         or _is_numpy(value, "floating")
     ):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from ab_parts.design import ExperimentConfig
 from ab_parts.intake import to_subject
 from errors import StateError
+from lazy_dataclass import dataclass
 
 __all__ = ["Assigner", "Live", "check_running", "hash_fraction", "names_of"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from ab_parts.metrics import Aggregation, MetricType
 from ab_parts.results import DailyPoint
 from ab_parts.summaries import ratio_arm
 from db import ABEventRow, ABSubjectRow
+from lazy_dataclass import dataclass
 from stats.always_valid import DEFAULT_TUNING, confidence_sequence
 from stats.comparison import compare_means
 from stats.moments import MeanStatistics

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any
 
 from ab_parts.metrics import Aggregation, Metric, MetricType, between, positive, within
 from ab_parts.record import to_plain
 from ab_parts.sizing import inflation
+from lazy_dataclass import dataclass
 from stats.means import ALTERNATIVES
 from stats.multiplicity import METHODS
 from stats.power import sample_size_means, sample_size_proportions

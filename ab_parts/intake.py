@@ -9,7 +9,7 @@ import numpy as np
 
 from ab_parts.design import ExperimentConfig
 from ab_parts.metrics import Aggregation, Metric, MetricType
-from db import to_microseconds
+from columns import to_microseconds
 from values import InvalidTypeError, check_key, to_float, to_utc
 
 __all__ = [

@@ -18,13 +18,13 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice, repeat
 from typing import Any, ClassVar
 
 from ab_parts.assignment import Live
 from ab_parts.design import ExperimentConfig
 from db import Database
+from lazy_dataclass import dataclass
 
 __all__ = ["STALE_SECONDS", "Known", "Memory"]
 

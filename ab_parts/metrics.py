@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from ab_parts.record import Record
+from lazy_dataclass import dataclass
 from values import InvalidValueError, check_choice, check_key, to_float
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ from ab_parts.intake import (
 from ab_parts.memory import Memory
 from ab_parts.metrics import LARGEST_VALUE, Aggregation
 from ab_parts.queries import find_experiment
-from db import ABAttributeRow, ABExperimentRow, ABPhaseRow, Database, to_microseconds
+from columns import to_microseconds
+from db import ABAttributeRow, ABExperimentRow, ABPhaseRow, Database
 from errors import NotFoundError
 from values import check_key, check_text, decode_json, to_float, to_utc
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ab_parts.design import ExperimentConfig
 from ab_parts.record import Record
+from lazy_dataclass import dataclass
 from stats.decision import format_number
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scipy import special
 
 from ab_parts.metrics import MetricType, between, positive, to_enum
 from ab_parts.record import Record
+from lazy_dataclass import dataclass
 from stats.means import ALTERNATIVES
 from stats.power import (
     SampleSize,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-from db import BigId, Json, Real, Text, UtcDateTime, map_tables
+from columns import BigId, Json, Real, Text, UtcDateTime, map_tables
 
 # A revision stands by itself: it must not change its meaning when a type in db.py does.
 _NAMED: dict[Any, str] = {Text: "TEXT", BigId: "ID"}  # see script.py.mako

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from db import AlertDeliveryRow, AlertRow, AlertRuleRow, AlertSinkRow, MonitoredModelRow
+from lazy_dataclass import dataclass
 from monitoring_parts.results import to_plain
 from monitoring_parts.sinks import hide_secrets
 

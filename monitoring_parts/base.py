@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from db import Database, ModelRow, ModelVersionRow, MonitoredModelRow, NotFoundError, to_microseconds
+from columns import to_microseconds
+from db import Database, ModelRow, ModelVersionRow, MonitoredModelRow, NotFoundError
 from values import to_utc
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
 
+from lazy_dataclass import dataclass
 from monitoring_parts.results import BaselineRecord, Gap, PerformanceDrift, PointSeries, Trend, Violation
 from stats.performance_drift import (
     LEARNING_POINTS,

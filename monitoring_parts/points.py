@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from db import to_microseconds
+from columns import to_microseconds
 from stats.series import weighted_mean
 from values import InvalidTypeError, InvalidValueError, check_key, check_name, to_float, to_int, to_utc
 

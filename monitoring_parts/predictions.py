@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from db import PredictionRow, StateError, to_microseconds
+from columns import to_microseconds
+from db import PredictionRow, StateError
+from lazy_dataclass import dataclass
 from monitoring_parts.base import MonitoringBase
 from monitoring_parts.points import BUCKETS
 from monitoring_parts.results import to_plain

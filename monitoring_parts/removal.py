@@ -6,7 +6,6 @@ Deleted are logged data, which no other part of the store refers to. A registere
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from db import (
     PredictionRow,
     StateError,
 )
+from lazy_dataclass import dataclass
 from monitoring_parts.base import MonitoringBase
 from monitoring_parts.results import to_plain
 from values import InvalidValueError, check_key, check_name, check_text

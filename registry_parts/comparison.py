@@ -9,9 +9,10 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from lazy_dataclass import dataclass
 from registry_parts.direction import metric_direction
 from registry_parts.records import ModelVersion, Record
 from values import InvalidValueError

@@ -21,10 +21,11 @@ import pickletools
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import IO, Any, TypeGuard
 
 from errors import ArtifactError
+from lazy_dataclass import dataclass
 from registry_parts.formats import EXECUTES_CODE, FILE_NAMES, read_onnx, serializer_of_path
 
 __all__ = [

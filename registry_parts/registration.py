@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from db import Base, ModelFileRow, ModelMetricRow, ModelTagRow, ModelVersionRow, RunRow
+from columns import Base
+from db import ModelFileRow, ModelMetricRow, ModelTagRow, ModelVersionRow, RunRow
 from errors import DuplicateError, NotFoundError
 from registry_parts import versions
 from registry_parts.environment import to_dependencies

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, Mapped
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+import columns
 import db
+import engine
 from db import Database, ModelDeskError, StateError, StorageError
 
 ROOT = Path(__file__).parent.parent
@@ -27,15 +29,15 @@ ROOT = Path(__file__).parent.parent
 class TypesBase(DeclarativeBase):
     """Tables of the tests have metadata of their own, so that no store gets them."""
 
-    type_annotation_map = {datetime: db.UtcDateTime}  # noqa: RUF012 - SQLAlchemy's own protocol
+    type_annotation_map = {datetime: columns.UtcDateTime}  # noqa: RUF012 - SQLAlchemy's own protocol
 
 
 class SampleRow(TypesBase):
     __tablename__ = "samples"
-    id: Mapped[db.Id]
+    id: Mapped[columns.Id]
     at: Mapped[datetime | None]
-    data: Mapped[dict | None] = db.mapped_column(db.Json)
-    value: Mapped[float] = db.mapped_column(db.Real, nullable=True)
+    data: Mapped[dict | None] = mapped_column(columns.Json)
+    value: Mapped[float] = mapped_column(columns.Real, nullable=True)
 
 
 @pytest.fixture
@@ -487,6 +489,34 @@ def test_delete_mode_is_a_setting(tmp_path, monkeypatch):
     database.close()
     with pytest.raises(ValueError, match="journal_mode"):
         Database(tmp_path / "y.db", journal_mode="OFF")
+
+
+def test_an_sqlite_that_may_damage_a_wal_database_is_told_of_once_a_store(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
+    Database(tmp_path / "a.db")
+    assert [record.levelname for record in caplog.records if "MODELDESK_JOURNAL_MODE" in record.message] == ["WARNING"]
+    caplog.clear()
+    Database(tmp_path / "a.db")
+    Database(tmp_path / "b.db", journal_mode="DELETE")
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 3))
+    Database(tmp_path / "c.db")
+    assert caplog.records == []
+
+
+def test_a_network_file_system_is_warned_of(tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(engine, "_file_system_of", lambda folder: "nfs4")
+    with pytest.warns(UserWarning, match=r"a\.db is on a network file system \(nfs4\)"):
+        Database(tmp_path / "a.db")
+    monkeypatch.setattr(engine, "_file_system_of", lambda folder: "ext4")
+    recwarn.clear()
+    Database(tmp_path / "b.db")
+    assert not recwarn.list
+
+
+def test_importing_the_schema_loads_no_driver():
+    code = "import db, sys; print(sorted({'sqlite3', 'psycopg', 'alembic'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_describe_names_the_store(database):

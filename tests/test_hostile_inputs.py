@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-import db
+import columns
 from ab_testing import ABTestingFramework, ExperimentConfig, MetricType
 from db import Database, ModelDeskError
 from experiment_tracking import ExperimentTracking
@@ -68,7 +68,7 @@ def row_counts(database: Database) -> dict[str, int]:
     with database.read() as session:
         return {
             name: session.scalar(sa.select(sa.func.count()).select_from(table))
-            for name, table in db.map_tables().tables.items()
+            for name, table in columns.map_tables().tables.items()
         }
 
 
@@ -116,7 +116,7 @@ PATHS = {
 
 
 def monitored_names(database: Database) -> list[str]:
-    table = db.map_tables().tables["monitored_models"]
+    table = columns.map_tables().tables["monitored_models"]
     with database.read() as session:
         return list(session.scalars(sa.select(table.c.name)))
 

@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+import columns
 import db
 import migrations
 from db import Database
@@ -117,7 +118,7 @@ def test_the_revisions_lead_to_the_very_schema_that_an_empty_store_gets(kind, tm
     url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else request.getfixturevalue("empty_postgres_url")
     upgraded = make_store(url, db.REVISIONS[-1])
     with upgraded.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), db.map_tables()) == []
+        assert compare_metadata(MigrationContext.configure(connection), columns.map_tables()) == []
     fresh_url = f"sqlite:///{tmp_path}/new.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
     fresh = Database(fresh_url)
     assert objects_of(upgraded) == objects_of(fresh.engine)

@@ -7,12 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifacts import ArtifactStore, StoredBlob, check_artifact_path
 from errors import ArtifactError
+from lazy_dataclass import dataclass
 from tracking_parts.records import Artifact
 from values import check_choice, decode_json, encode_json, shorten
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lazy_dataclass import dataclass
 from tracking_parts.records import Run, RunStatus, goal_of, to_json_safe
 from values import encode_json
 

@@ -9,12 +9,10 @@ Nothing of the environment variables is kept: they hold secrets.
 from __future__ import annotations
 
 import functools
-import getpass
 import json
 import os
 import platform
 import re
-import shlex
 import socket
 import subprocess
 import sys
@@ -100,6 +98,8 @@ def _read_git(folder: str) -> dict[str, Any]:
 
 
 def _read_process() -> dict[str, Any]:
+    import getpass
+
     found: dict[str, Any] = {
         "command": _hide_secrets(sys.orig_argv),
         "python": {"version": platform.python_version(), "executable": sys.executable},
@@ -117,6 +117,8 @@ def _read_process() -> dict[str, Any]:
 
 
 def _hide_secrets(arguments: list[str]) -> str:
+    import shlex
+
     shown: list[str] = []
     hide_next = False
     for argument in arguments:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db import RunArtifactRow, RunRow, from_microseconds
+from columns import from_microseconds
+from db import RunArtifactRow, RunRow
 from errors import ArtifactError, StateError
 from tracking_parts import history, metric_log, queries
 from tracking_parts.artifact_kinds import Stored

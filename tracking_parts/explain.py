@@ -12,8 +12,9 @@ import html
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     import pandas as pd

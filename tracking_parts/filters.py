@@ -39,11 +39,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Literal, NoReturn
 
+from lazy_dataclass import dataclass
 from values import shorten, to_utc
 
 __all__ = ["All", "AnyOf", "Comparison", "Field", "FilterError", "Node", "Not", "parse_filter", "parse_order"]
@@ -195,21 +196,22 @@ def _to_literal(value: Literal_) -> str:
 # -- words -------------------------------------------------------------------------------------------
 
 _BARE_KEY = re.compile(r"[^\W\d][\w.@/%\-]*")
+_SUFFIX = re.compile(r"\.([\w.@/%\-]*)")  # what may stand right after a key in quotes
 # Each alternative begins with a character that no other one begins with, so matching never backtracks.
-_WORD = re.compile(
-    r"""
+_WORD = r"""
       (?P<space>\s+)
     | (?P<string>'(?:[^']|'')*')
     | (?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`)
     | (?P<number>[+-]?(?:\d+(?:_\d+)*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])|[+-](?:inf|nan)\b)
     | (?P<operator><=|>=|!=|<>|==|=|<|>|\(|\)|,)
     | (?P<name>[^\W\d][\w.@/%\-]*)
-    """,
-    re.VERBOSE,
-)
+    """
 
 
-_SUFFIX = re.compile(r"\.([\w.@/%\-]*)")  # what may stand right after a key in quotes
+@cache
+def _word_pattern() -> re.Pattern[str]:
+    """Compile `_WORD` for the first filter: it takes as long as all else that importing this file does."""
+    return re.compile(_WORD, re.VERBOSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +229,10 @@ class _Word:
 
 def _split(text: str) -> list[_Word]:
     words: list[_Word] = []
+    match_word = _word_pattern().match
     position = 0
     while position < len(text):
-        match = _WORD.match(text, position)
+        match = match_word(text, position)
         if match is None:
             character = text[position]
             if character in "'\"`":
@@ -237,7 +240,7 @@ def _split(text: str) -> list[_Word]:
             raise FilterError(f"{character!r} has no meaning here", text, position)
         kind = str(match.lastgroup)
         if kind == "name" and match.group().endswith(".") and text[match.end() : match.end() + 1] in ('"', "`"):
-            quoted = _WORD.match(text, match.end())
+            quoted = match_word(text, match.end())
             if quoted is None or quoted.lastgroup != "quoted":
                 raise FilterError(f"this {text[match.end()]} is never closed", text, match.end())
             mark = quoted.group()[0]

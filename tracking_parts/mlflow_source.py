@@ -11,11 +11,11 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from lazy_dataclass import dataclass
 from tracking_parts.sources import NameMapper, Point, SourceItems, SourceRun, clean_key, clean_text
 
 __all__ = ["RegisteredVersion", "read_mlflow", "read_registered_versions"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -146,6 +145,8 @@ def _hint(session: Session, field: Field, scope: Sequence[Condition]) -> str:
     for kind in ("metrics", "params", "tags"):
         if kind != field.kind and used(kind, [field.key]):
             return f"there is a {_NOUNS[kind]} of that name: write {kind}.{quote_key(kind, field.key)}"
+    import difflib  # only who mistypes needs it
+
     names = list(session.scalars(sa.select(RunKeyRow.name).order_by(RunKeyRow.id.desc()).limit(MAX_NAMES)))
     folded = {name.lower(): name for name in names}
     similar = [folded[name] for name in difflib.get_close_matches(field.key.lower(), folded, n=5, cutoff=0.6)]
