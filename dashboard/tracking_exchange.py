@@ -182,4 +182,6 @@ def _imported_dialog(app: ui.App, came: list[str], problems: list[str]) -> None:
             ui.note(f"and {len(problems) - MAX_PROBLEMS:,} more")
     else:
         ui.note("Nothing was left out.")
-    st.button("Close", type="primary", key=f"{TAB}.imported.close", on_click=ui.close_dialog)
+    if st.button("Close", type="primary", key=f"{TAB}.imported.close"):
+        ui.close_dialog()
+        st.rerun()  # of the page: a click inside a dialog draws the dialog alone again
