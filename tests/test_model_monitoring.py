@@ -512,7 +512,7 @@ def test_every_figure_can_be_drawn_in_every_state(quick: ModelMonitoring) -> Non
             assert plot(drift).to_json()
     drift = quick.detect_performance_drift(*MODEL, "auc")
     named = " ".join(str(trace.text) for trace in drift.plot().data if trace.name == "worse")
-    assert "3-sigma" in named
+    assert "3 sigma" in named
     assert any("baseline" in (a.text or "") for a in drift.plot().layout.annotations)
 
 
