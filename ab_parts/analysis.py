@@ -22,7 +22,8 @@ from ab_parts.design import ExperimentConfig
 from ab_parts.results import ExperimentAnalysis, Look, VariantComparison
 from ab_parts.stopping import Judgement, apply_stopping, days_left_of, is_planned_end, stopping_decision
 from ab_parts.summaries import MetricData
-from stats.decision import TWYMAN_LIFT, Evidence, decide, format_number
+from stats.decision import TWYMAN_LIFT, Evidence, decide
+from stats.formatting import format_number, format_percent
 from stats.multiplicity import adjust
 from stats.srm import SRM_ALPHA, srm_p_value
 
@@ -277,7 +278,8 @@ def _warnings(
     result = list(found.notes)
     significant = found.p_value is not None and found.p_value < config.significance_level
     if significant and found.relative_effect is not None and abs(found.relative_effect) >= TWYMAN_LIFT:
-        result.append(f"Twyman's law: a lift of {found.relative_effect:+.0%} is improbably large; look for a bug first")
+        lift = format_percent(found.relative_effect, signed=True)
+        result.append(f"Twyman's law: a lift of {lift} is improbably large; look for a bug first")
     if found.relative_reason is not None and found.reason is None:
         result.append(f"no relative interval: {found.relative_reason}")
     if config.stopping == "fixed_horizon" and found.p_value is not None:

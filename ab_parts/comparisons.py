@@ -13,7 +13,7 @@ from ab_parts.results import VariantComparison
 from ab_parts.summaries import FEW_PER_SIDE, MetricData
 from stats import bayes
 from stats.comparison import Comparison, stratified_effect
-from stats.decision import format_number
+from stats.formatting import format_number, format_percent
 from stats.means import estimate_test
 from stats.multiplicity import adjust
 from stats.score_margin import MarginTest, non_inferiority_rates
@@ -85,7 +85,7 @@ def _to_variant(
     if sized and found.effect_size is None and len(data.phases) > 1:
         notes.append("no effect size: in one of the phases the values do not vary")
     if reduction is not None:
-        notes.append(f"the covariate removed {reduction:.0%} of the variance")
+        notes.append(f"the covariate removed {format_percent(reduction)} of the variance")
     return VariantComparison(
         metric=metric.name,
         variant=config.variants[variant],

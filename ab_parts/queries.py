@@ -12,6 +12,7 @@ from ab_parts.design import ExperimentConfig
 from ab_parts.results import Experiment, Look
 from db import ABExperimentRow, ABLookRow, ABPhaseRow, ModelVersionRow
 from errors import NotFoundError, StateError
+from stats.formatting import format_percent
 from values import check_text
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def free_start(session: Session, namespace: str | None, share: float) -> float:
         return place
     names = ", ".join(repr(name) for *_, name in taken)
     raise StateError(
-        f"namespace {namespace!r} has no {share:.0%} left; it is shared by {names}: conclude one, or ask for a smaller "
-        "namespace_share"
+        f"namespace {namespace!r} has no {format_percent(share)} left; it is shared by {names}: conclude one, "
+        "or ask for a smaller namespace_share"
     )
 
 

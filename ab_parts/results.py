@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ab_parts.design import ExperimentConfig
 from ab_parts.record import Record
 from lazy_dataclass import dataclass
-from stats.decision import format_number
+from stats.formatting import format_number, format_percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -395,7 +395,7 @@ def _html_cells(comparison: VariantComparison) -> str:
 
     label = comparison.metric if comparison.segment is None else f"{comparison.metric} [{comparison.segment}]"
     lower, upper = number(comparison.ci_lower, unit), number(comparison.ci_upper, unit)
-    lift = "–" if comparison.relative_effect is None else f"{comparison.relative_effect:+.2%}"
+    lift = "–" if comparison.relative_effect is None else format_percent(comparison.relative_effect, signed=True)
     cells = [
         label,
         comparison.variant,

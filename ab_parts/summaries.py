@@ -11,7 +11,7 @@ import numpy as np
 from ab_parts.design import ExperimentConfig
 from ab_parts.metrics import Metric, MetricType
 from stats.comparison import Comparison, compare_counts, compare_means, compare_proportions, tally_statistics
-from stats.decision import format_number
+from stats.formatting import format_number
 from stats.means import cuped
 from stats.moments import JointStatistics, MeanStatistics, as_values
 from stats.ranks import Tallies

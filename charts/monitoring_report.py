@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 
 from charts.monitoring import plot_control_chart, plot_drift_ranking, plot_feature, plot_trend
 from charts.theme import alt_text, base_figure
+from stats.formatting import format_percent
 
 if TYPE_CHECKING:
     from monitoring_parts.results import MetricSummary, MonitoringReport, PerformanceDrift, Violation
@@ -175,7 +176,7 @@ def _metrics(metrics: Sequence[MetricSummary]) -> str:
         last = m.drift.points[-1] if len(m.drift.points) else None
         limits = "" if last is None or last.lower is None else f"{_value(last.lower)} to {_value(last.upper)}"
         base = m.drift.baseline
-        rate = "" if m.drift.violation_rate is None else f" ({m.drift.violation_rate:.0%})"
+        rate = "" if m.drift.violation_rate is None else f" ({format_percent(m.drift.violation_rate)})"
         rows.append(
             (
                 _label(m),

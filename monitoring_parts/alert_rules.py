@@ -11,6 +11,7 @@ from db import AlertRow, AlertRuleRow, MonitoredModelRow, NotFoundError
 from monitoring_parts.alert_records import AlertRule, Observation, to_rule
 from monitoring_parts.base import MonitoringBase
 from monitoring_parts.results import DataDrift, PerformanceDrift
+from stats.formatting import format_percent
 from stats.performance_drift import CHARTS, DEFAULT_CHARTS
 from values import (
     InvalidTypeError,
@@ -192,7 +193,10 @@ class RuleVerbs(MonitoringBase):
             share = 1.0 if feature.status == "missing" else feature.null_share_current
             if share is not None and feature.status != "new":
                 limit = float(rule.options["share"])
-                words = f"{feature.feature}: {share:.1%} of the rows have no usable value (limit {limit:.1%})"
+                words = (
+                    f"{feature.feature}: {format_percent(share)} of the rows have no usable value "
+                    f"(limit {format_percent(limit)})"
+                )
                 yield Observation(feature.feature, drift.end_at, share >= limit, words)
 
     def _observe_silence(self, rule: AlertRule, now: datetime) -> Iterator[Observation]:

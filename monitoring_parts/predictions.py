@@ -20,6 +20,7 @@ from lazy_dataclass import dataclass
 from monitoring_parts.base import MonitoringBase
 from monitoring_parts.points import BUCKETS
 from monitoring_parts.results import to_plain
+from stats.formatting import format_percent
 from stats.performance import (
     CalibrationCheck,
     EstimatedPerformance,
@@ -489,6 +490,7 @@ def _calibration(rows: Sequence[Any], task: str) -> tuple[CalibrationCheck | Non
     check = check_calibration([row[2] for row in both], [row[1] == row[3] for row in both])
     if not check.calibrated:
         reasons.append(
-            f"do not trust the estimate: probabilities promise {check.estimated:.1%}, labels show {check.realised:.1%}"
+            f"do not trust the estimate: probabilities promise {format_percent(check.estimated)}, "
+            f"labels show {format_percent(check.realised)}"
         )
     return check, reasons

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from lazy_dataclass import dataclass
 from stats.data_drift import FeatureDrift
+from stats.formatting import format_percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -363,7 +364,7 @@ class PerformanceDrift:
             ("sigma", _text(self.sigma)),
             ("points", str(len(self.points))),
             ("violations", str(len(self.violations))),
-            ("violation rate", "" if self.violation_rate is None else f"{self.violation_rate:.1%}"),
+            ("violation rate", "" if self.violation_rate is None else format_percent(self.violation_rate)),
         ]
         heading = f"{self.metric} of {self.name} {self.version}"
         listed = [(f"{v.at:%Y-%m-%d %H:%M}", _text(v.value), v.rule, _text(v.z), v.direction) for v in self.violations]

@@ -39,6 +39,7 @@ from stats.drift import (
     sorted_quantiles,
     wasserstein_distance,
 )
+from stats.formatting import format_percent
 from stats.multiplicity import benjamini_hochberg
 from stats.profiles import (
     Column,
@@ -388,7 +389,7 @@ def _judge(feature: FeatureDrift, p: float | None, null_p: float | None, alpha: 
         and abs(after - before) >= NULL_SHARE_CHANGE
     )
     null_words = (
-        f"the share without a usable value went from {before:.1%} to {after:.1%}"
+        f"the share without a usable value went from {format_percent(before)} to {format_percent(after)}"
         if null_drifted and before is not None and after is not None
         else ""
     )

@@ -19,6 +19,7 @@ from typing import Literal, get_args
 
 from scipy import special
 
+from stats.formatting import format_number, format_percent
 from stats.means import upper_quantile
 from stats.sequential import boundaries, conditional_power, spent_alpha
 
@@ -30,7 +31,6 @@ __all__ = [
     "LookVerdict",
     "Verdict",
     "decide",
-    "format_number",
     "judge_looks",
     "planned_drift",
 ]
@@ -323,7 +323,10 @@ def decide(evidence: Evidence) -> Verdict:
         return Verdict(decision="invalid", recommendation=f"Do not use these results: {'; '.join(e.blocked)}.")
     progress = f"{e.n_now:,} of {e.n_needed:,} subjects in the smallest variant"
     if e.p_value is None or e.effect is None:
-        text = f"There is not enough data to compare: {e.missing or 'no subjects yet'} ({progress})."
+        missing = e.missing or "no subjects yet"
+        text = f"There is not enough data to compare: {missing} ({progress})."
+        if e.n_now >= e.n_needed:
+            text = f"The variants cannot be compared: {missing}."
         return Verdict(decision="insufficient_data", recommendation=text)
     better = e.effect > 0 if e.direction == "higher" else e.effect < 0
     finding = _finding(e)
@@ -334,7 +337,7 @@ def decide(evidence: Evidence) -> Verdict:
             return Verdict(decision="keep_baseline", recommendation=text)
         return _success(e, finding, f"the test may stop{early} for success: ")
     if e.futile and not e.finished:
-        chance = "" if e.success_chance is None else f" ({e.success_chance:.0%})"
+        chance = "" if e.success_chance is None else f" ({format_percent(e.success_chance)})"
         planned = "" if e.mde is None else f" of {format_number(e.mde, e.unit)}"
         text = (
             f"Stop: even if the planned effect{planned} were true, success by the end is unlikely{chance}; "
@@ -376,18 +379,16 @@ def _finding(e: Evidence) -> str:
     word = "higher" if e.effect > 0 else "lower"
     size = format_number(abs(e.effect), e.unit)
     change = f"{size} {word}" if e.effect else "as high"  # two equal estimates, which is not "no difference"
-    lift = "" if e.relative_effect is None or not e.effect else f", {e.relative_effect:+.1%}"
+    lift = "" if e.relative_effect is None or not e.effect else f", {format_percent(e.relative_effect, signed=True)}"
+    sure = f"{100.0 * e.confidence:.6g} %"  # .9999 is not 100 %
     if e.ci_lower is not None and e.ci_upper is not None:
-        interval = (
-            f"{e.confidence:.4g} interval {format_number(e.ci_lower, e.unit)} to {format_number(e.ci_upper, e.unit)}"
-        )
+        interval = f"{sure} interval {format_number(e.ci_lower, e.unit)} to {format_number(e.ci_upper, e.unit)}"
     elif e.ci_lower is not None:
-        interval = f"{e.confidence:.4g} lower bound {format_number(e.ci_lower, e.unit)}"
+        interval = f"{sure} lower bound {format_number(e.ci_lower, e.unit)}"
     elif e.ci_upper is not None:
-        interval = f"{e.confidence:.4g} upper bound {format_number(e.ci_upper, e.unit)}"
+        interval = f"{sure} upper bound {format_number(e.ci_upper, e.unit)}"
     else:
         interval = "no interval"
-    interval = interval.replace(f"{e.confidence:.4g}", f"{100 * e.confidence:.4g} %", 1)
     p = f"p = {e.p_value:.2g}" if e.p_value >= 1e-300 else "p < 1e-300"
     if e.about_means:
         compared = f"{change} with {e.variant}" + ("" if e.effect else " as with the baseline")
@@ -425,33 +426,3 @@ def _days(days_left: float | None) -> str:
         return ""
     days = math.ceil(days_left)
     return f", about {days:,} more day{'s' if days != 1 else ''} at the present rate"
-
-
-def format_number(value: float, unit: str = "") -> str:
-    """Return a number as people read it: four significant digits, rates in percentage points.
-
-    Parameters
-    ----------
-    value : float
-    unit : {"", "%"}
-
-    Returns
-    -------
-    str
-
-    Notes
-    -----
-    Rounding for display only.
-
-    References
-    ----------
-    .. [1] None.
-
-    Examples
-    --------
-    >>> format_number(0.01234567), format_number(0.0123, "%")
-    ('0.01235', '1.23 pp')
-    """
-    if unit == "%":
-        return f"{100.0 * value:.3g} pp"
-    return f"{value:.4g}" if abs(value) < 1e5 else f"{value:,.0f}"

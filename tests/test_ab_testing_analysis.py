@@ -520,7 +520,7 @@ def test_two_equal_estimates_are_called_neither_higher_nor_lower(lite):
     exp_id = lite.create_experiment(design(metric_type="binary"))
     record(lite, exp_id, [0, 1] * 50, [0, 1] * 50)
     said = lite.analyze_experiment(exp_id).recommendation
-    assert "score is as high with treatment as with the baseline (95 % interval -13.6 pp to 13.6 pp), p = 1" in said
+    assert "score is as high with treatment as with the baseline (95 % interval −13.6 pp to 13.6 pp), p = 1" in said
     assert "lower with" not in said
 
 

@@ -361,4 +361,5 @@ def test_a_verdict_that_was_reached_is_told_with_the_numbers_that_reached_it(lit
     assert later.p_value > 0.1
     assert f"{look.effect:.4g}" in later.recommendation
     assert f"p = {look.p_value:.2g}" in later.recommendation
-    assert f"Decided at look 1; with the subjects since then the effect is {later.effect:.4g}." in later.recommendation
+    said = f"{later.effect:.4g}".replace("-", "−")
+    assert f"Decided at look 1; with the subjects since then the effect is {said}." in later.recommendation

@@ -1,0 +1,57 @@
+"""Numbers in sentences: the same digits, signs and units wherever a result is put into words.
+
+>>> format_number(0.01234567), format_number(-0.0123, "%"), format_percent(0.0798, signed=True)
+('0.01235', '−1.23 pp', '+7.98 %')
+
+A space stands between a number and the percent sign [1]_.
+
+References
+----------
+.. [1] Bureau International des Poids et Mesures, "The International System of Units", 9th edition (2019), section 5.4.7.
+"""
+
+from __future__ import annotations
+
+__all__ = ["MINUS", "format_number", "format_percent"]
+
+MINUS = "\N{MINUS SIGN}"  # a hyphen is shorter than a plus sign
+
+
+def format_number(value: float, unit: str = "") -> str:
+    """Return a number as people read it: four significant digits, differences of rates in percentage points.
+
+    Parameters
+    ----------
+    value : float
+    unit : {"", "%"}
+        "%" prints differences of rates in percentage points, three significant digits.
+
+    Returns
+    -------
+    str
+    """
+    if unit == "%":
+        return _with_minus(f"{100.0 * value:.3g} pp")
+    return _with_minus(f"{value:.4g}" if abs(value) < 1e5 else f"{value:,.0f}")
+
+
+def format_percent(share: float, *, signed: bool = False) -> str:
+    """Return a share of one as percent, three significant digits: 0.0512 is `5.12 %`.
+
+    Parameters
+    ----------
+    share : float
+    signed : bool
+        Also a plus sign, for changes.
+
+    Returns
+    -------
+    str
+    """
+    percent = 100.0 * share
+    text = _with_minus(f"{percent:.3g} %" if abs(percent) < 999.5 else f"{percent:,.0f} %")
+    return f"+{text}" if signed and share > 0 else text
+
+
+def _with_minus(text: str) -> str:
+    return MINUS + text[1:] if text.startswith("-") else text  # not the sign of an exponent
