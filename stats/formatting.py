@@ -7,7 +7,7 @@ A space stands between a number and the percent sign [1]_.
 
 References
 ----------
-.. [1] Bureau International des Poids et Mesures, "The International System of Units", 9th edition (2019), section 5.4.7.
+.. [1] Bureau International des Poids et Mesures (2019). The International System of Units, 9th edition, 5.4.7.
 """
 
 from __future__ import annotations
