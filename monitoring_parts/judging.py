@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from lazy_dataclass import dataclass
 from monitoring_parts.results import BaselineRecord, Gap, PerformanceDrift, PointSeries, Trend, Violation
+from stats.metric_direction import metric_direction
 from stats.performance_drift import (
     LEARNING_POINTS,
     TREND_POINTS,
@@ -25,7 +26,6 @@ from stats.performance_drift import (
     estimate_baseline,
     estimate_trend,
     judge_series,
-    metric_direction,
 )
 from stats.trend import pettitt
 

@@ -13,8 +13,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from lazy_dataclass import dataclass
-from registry_parts.direction import metric_direction
 from registry_parts.records import ModelVersion, Record
+from stats.metric_direction import metric_direction
 from values import InvalidValueError
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def _compare_metric(metric: str, baseline: ModelVersion, other: ModelVersion) ->
             if change == 0:
                 direction = "same"
             elif better is not None:
-                direction = "better" if (change > 0) == (better > 0) else "worse"
+                direction = "better" if (change > 0) == (better == "higher") else "worse"
     return MetricComparison(
         metric=metric,
         baseline_version=baseline.version,

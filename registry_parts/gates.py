@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from registry_parts.direction import metric_direction
+from stats.metric_direction import metric_direction
 from values import InvalidTypeError, InvalidValueError, check_key, check_name, shorten, to_float
 
 __all__ = [
@@ -81,7 +81,7 @@ def check_gates(gates: Mapping[str, Any]) -> dict[str, Any]:
                         f"whether more of {key!r} is better does not show in its name; "
                         f'give {{"tolerance": 0.0, "higher_is_better": True}}'
                     )
-                higher = direction > 0
+                higher = direction == "higher"
             if not isinstance(higher, bool):
                 raise InvalidTypeError(f"higher_is_better of gate {key!r} must be True or False, got {higher!r}")
             tolerance = to_float(rule.get("tolerance", 0.0), f"tolerance of gate {key!r}")

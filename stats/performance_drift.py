@@ -13,7 +13,6 @@ themselves uncertain; with fewer there are none.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,6 +35,7 @@ from stats.control_charts import (
     small_baseline_factor,
     within_floats,
 )
+from stats.metric_direction import words_of
 from stats.trend import lag1_autocorrelation, linear_trend, mann_kendall
 
 __all__ = [
@@ -46,7 +46,6 @@ __all__ = [
     "estimate_baseline",
     "estimate_trend",
     "judge_series",
-    "metric_direction",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -62,84 +61,6 @@ METHODS = ("individuals", "laney", "p")
 DEFAULT_CHARTS = ("3-sigma", "ewma", "cusum")
 CHARTS = (*DEFAULT_CHARTS, "nelson", "western-electric")
 
-_HIGHER = frozenset(
-    [
-        "accuracy",
-        "acc",
-        "precision",
-        "recall",
-        "f1",
-        "f2",
-        "fbeta",
-        "auc",
-        "auroc",
-        "auprc",
-        "roc",
-        "sensitivity",
-        "specificity",
-        "tpr",
-        "tnr",
-        "r2",
-        "score",
-        "hit",
-        "hits",
-        "ndcg",
-        "map",
-        "mrr",
-        "kappa",
-        "mcc",
-        "iou",
-        "dice",
-        "bleu",
-        "rouge",
-        "lift",
-        "gain",
-        "ctr",
-        "conversion",
-        "throughput",
-        "correlation",
-        "coverage",
-        "uptime",
-    ]
-)
-_LOWER = frozenset(
-    [
-        "loss",
-        "error",
-        "err",
-        "errors",
-        "mae",
-        "mse",
-        "rmse",
-        "mape",
-        "smape",
-        "rmsle",
-        "logloss",
-        "brier",
-        "ece",
-        "fpr",
-        "fnr",
-        "latency",
-        "duration",
-        "seconds",
-        "ms",
-        "delay",
-        "perplexity",
-        "wer",
-        "cer",
-        "entropy",
-        "deviance",
-        "cost",
-        "drift",
-        "psi",
-        "failures",
-        "timeouts",
-        "miss",
-        "misses",
-        "bias",
-        "staleness",
-    ]
-)
 # In [0, 1] without being successes out of prediction_count.
 _NOT_PROPORTIONS = frozenset(
     [
@@ -287,31 +208,6 @@ class TrendEstimate:
     n: int
 
 
-def metric_direction(metric: str) -> str | None:
-    """Return "higher" or "lower" for what is better, judged by the metric's name, or None.
-
-    Notes
-    -----
-    The name is split at punctuation and capitals; the last known word decides, so "error_rate" and "val/loss" are
-    lower and "precision@5" is higher.
-
-    References
-    ----------
-    .. [1] None: names by convention.
-
-    Examples
-    --------
-    >>> metric_direction("val_accuracy"), metric_direction("p95_latency_ms"), metric_direction("size")
-    ('higher', 'lower', None)
-    """
-    for word in reversed(_words(metric)):
-        if word in _LOWER:
-            return "lower"
-        if word in _HIGHER:
-            return "higher"
-    return None
-
-
 def chart_method(metric: str, values: FloatArray, counts: FloatArray | None) -> str:
     """Return the chart that suits a metric: "laney" for a proportion out of counts, else "individuals".
 
@@ -331,7 +227,7 @@ def chart_method(metric: str, values: FloatArray, counts: FloatArray | None) -> 
     """
     if counts is None or not values.size or values.min() < 0.0 or values.max() > 1.0:
         return "individuals"
-    return "individuals" if any(word in _NOT_PROPORTIONS for word in _words(metric)) else "laney"
+    return "individuals" if any(word in _NOT_PROPORTIONS for word in words_of(metric)) else "laney"
 
 
 def estimate_baseline(values: FloatArray, counts: FloatArray | None = None, method: str = "individuals") -> Baseline:
@@ -558,8 +454,3 @@ def estimate_trend(days: FloatArray, values: FloatArray) -> TrendEstimate | None
         span_days=float(days[-1] - days[0]),
         n=line.n,
     )
-
-
-def _words(metric: str) -> list[str]:
-    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", metric)
-    return [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]

@@ -29,7 +29,6 @@ from charts.registry import comparison_bars, plot_performance_history, plot_stag
 from db import ArtifactError, Database, StorageError
 from model_registry import ModelRegistryManager, ModelStage, StageEvent
 from registry_parts import archive, environment, inspection, versions
-from registry_parts.direction import metric_direction
 from registry_parts.signature import fingerprint_data, infer_signature
 
 # -- versions ----------------------------------------------------------------------------------------------
@@ -343,16 +342,6 @@ def test_a_fingerprint_tells_data_apart():
     others = [frame.rename(columns={"a": "c"}), frame.astype({"a": "float32"}), frame.iloc[::-1], frame.head(1)]
     assert len({fingerprint_data(f) for f in [frame, *others]}) == 5
     assert fingerprint_data(np.zeros(4)) != fingerprint_data(np.zeros((2, 2)))
-
-
-@pytest.mark.parametrize(
-    ("metric", "direction"),
-    [("accuracy", 1), ("val/accuracy", 1), ("test_auc", 1), ("rmse", -1), ("log_loss", -1), ("latency_ms", -1),
-     ("f1", 1), ("f1_macro", 1), ("r2", 1), ("temperature", None), ("x", None), ("neg_mean_squared_error", 1),
-     ("d2_absolute_error_score", 1), ("davies_bouldin_score", -1), ("brier_score_loss", -1), ("neg_accuracy", None)],
-)  # fmt: skip
-def test_the_direction_of_a_metric_is_known_or_admitted_not_to_be(metric, direction):
-    assert metric_direction(metric) == direction
 
 
 # -- export files ----------------------------------------------------------------------------------------------

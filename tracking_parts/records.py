@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lazy_dataclass import dataclass
+from stats.metric_direction import metric_direction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,25 +37,13 @@ class RunStatus(StrEnum):
     KILLED = "killed"  # its process is gone and never said how it ended
 
 
-# Words in a metric's key that say "less is better"; anything else is taken to be better when greater.
-_LESS_IS_BETTER = (
-    "loss", "error", "err", "rmse", "mse", "mae", "mape", "smape", "perplexity", "ppl", "brier", "logloss", "nll",
-    "cost", "regret", "latency", "fpr", "fnr", "ece", "wer", "cer", "fid", "kl", "divergence", "deviance", "duration",
-    "seconds",
-)  # fmt: skip
-
-
 def goal_of(metric: str) -> str:
-    """Return "min" or "max": which end of a metric is its best, judged by the words of its key.
+    """Return "min" or "max": which end of a metric is its best, judged by its key; "max" where that does not tell.
 
     >>> goal_of("val/loss"), goal_of("accuracy"), goal_of("neg_log_loss")
     ('min', 'max', 'max')
     """
-    words = "".join(character if character.isalnum() else " " for character in metric.lower()).split()
-    if "neg" in words:  # scikit-learn's neg_mean_squared_error: greater is better
-        return "max"
-    found = any(word in _LESS_IS_BETTER or word.endswith(("loss", "error")) for word in words)
-    return "min" if found else "max"
+    return "min" if metric_direction(metric) == "lower" else "max"
 
 
 def to_json_safe(value: Any) -> Any:

@@ -8,24 +8,8 @@ import pytest
 from stats.control_charts import cusum, ewma
 from stats.drift import ks_two_sample
 from stats.performance import check_calibration, classification_scores, estimate_binary, regression_scores
-from stats.performance_drift import Baseline, chart_method, estimate_baseline, judge_series, metric_direction
+from stats.performance_drift import Baseline, chart_method, estimate_baseline, judge_series
 from stats.run_length import _first_alarms, average_run_length, cusum_limit, ewma_limit, simulated_run_length
-
-
-@pytest.mark.parametrize(
-    ("metric", "better"),
-    [
-        ("accuracy", "higher"),
-        ("val/F1@5", "higher"),
-        ("valAccuracy", "higher"),
-        ("error_rate", "lower"),
-        ("log-loss", "lower"),
-        ("p95_latency_ms", "lower"),
-        ("size", None),
-    ],
-)
-def test_the_direction_is_read_from_the_name(metric: str, better: str | None) -> None:
-    assert metric_direction(metric) == better
 
 
 def test_only_proportions_with_counts_get_a_chart_of_proportions() -> None:
