@@ -31,7 +31,7 @@ from registry_parts import environment, formats, history, labels, loading, queri
 from registry_parts.card import render_card
 from registry_parts.gates import check_gates
 from registry_parts.labels import UNCHANGED
-from registry_parts.queries import PAGE_LIMIT, find_model, find_stored, paged, to_models
+from registry_parts.queries import PAGE_LIMIT, find_model, find_models, find_stored, paged, to_models
 from registry_parts.records import (
     ALLOWED_TRANSITIONS,
     DependencyMismatchWarning,
@@ -696,7 +696,7 @@ class ModelRegistryManager:
 
     def performance_history(
         self,
-        name: str,
+        name: str | Sequence[str],
         version: str | None = None,
         metric: str | None = None,
         *,
@@ -708,16 +708,20 @@ class ModelRegistryManager:
 
         Parameters
         ----------
-        name : str
+        name : str or sequence of str
+            One model, or several of which no version is named.
         version, metric, dataset : str, optional
             None is all.
         start, end : datetime, optional
             From `start` up to, not including, `end`.
         """
+        names = [name] if isinstance(name, str) else list(name)
+        if version is not None and len(names) != 1:
+            raise InvalidValueError(f"version {version!r} is of one model; {len(names)} are named")
         with self._database.read() as session:
-            model = find_model(session, name)
-            found = history.find_performance(session, model, version, metric, dataset, start, end)
-        return history.performance_to_frame(model.name, found)
+            models = find_models(session, names)
+            found = history.find_performance(session, models, version, metric, dataset, start, end)
+        return history.performance_to_frame(found)
 
     # -- deleting and care ---------------------------------------------------------------------------
 

@@ -222,13 +222,12 @@ def _frame(registry: ModelRegistryManager, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _courses(registry: ModelRegistryManager, rows: pd.DataFrame, metric: str) -> list[list[float]]:
     """Return the recorded values of a metric for each row, oldest first; empty where nothing was recorded."""
-    values: dict[tuple[str, str], list[float]] = {}
-    for name in list(dict.fromkeys(rows["name"]))[:MAX_SPARKLINES]:
-        history = registry.performance_history(str(name), metric=metric)
-        for version, group in history.groupby("version"):
-            course = [float(v) for v in group["value"].tail(60) if v == v and abs(v) != float("inf")]
-            if len(course) > 1:
-                values[str(name), str(version)] = course
+    names = [str(name) for name in dict.fromkeys(rows["name"])][:MAX_SPARKLINES]
+    values: dict[Any, list[float]] = {}
+    for key, group in registry.performance_history(names, metric=metric).groupby(["name", "version"]):
+        course = [float(v) for v in group["value"].tail(60) if v == v and abs(v) != float("inf")]
+        if len(course) > 1:
+            values[key] = course
     return [values.get((str(n), str(v)), []) for n, v in zip(rows["name"], rows["version"], strict=True)]
 
 

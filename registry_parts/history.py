@@ -55,23 +55,24 @@ def add_performance(
 
 def find_performance(
     session: Session,
-    model: ModelRow,
+    models: Sequence[ModelRow],
     version: str | None,
     metric: str | None,
     dataset: str | None,
     start: datetime | str | None,
     end: datetime | str | None,
 ) -> Sequence[Any]:
-    """Return (version, metric, at, value, dataset), oldest first."""
+    """Return (name, version, metric, at, value, dataset), oldest first; `version` is for one model."""
     row = ModelPerformanceRow
     query = (
-        sa.select(ModelVersionRow.version, row.metric, row.at, row.value, row.dataset)
+        sa.select(ModelRow.name, ModelVersionRow.version, row.metric, row.at, row.value, row.dataset)
         .join(ModelVersionRow, ModelVersionRow.id == row.version_id)
-        .where(ModelVersionRow.model_id == model.id)
+        .join(ModelRow, ModelRow.id == ModelVersionRow.model_id)
+        .where(ModelVersionRow.model_id.in_([model.id for model in models]))
         .order_by(row.at, row.id)
     )
     if version is not None:
-        query = query.where(row.version_id == find_version(session, model, version, deleted=True).id)
+        query = query.where(row.version_id == find_version(session, models[0], version, deleted=True).id)
     if metric is not None:
         query = query.where(row.metric == check_key(metric, "metric"))
     if dataset is not None:
@@ -83,12 +84,11 @@ def find_performance(
     return session.execute(query).all()
 
 
-def performance_to_frame(name: str, found: Sequence[Any]) -> pd.DataFrame:
+def performance_to_frame(found: Sequence[Any]) -> pd.DataFrame:
     """Return one row a recorded value."""
     import pandas as pd
 
-    frame = pd.DataFrame(found, columns=["version", "metric", "at", "value", "dataset"])
-    frame.insert(0, "name", name)
+    frame = pd.DataFrame(found, columns=["name", "version", "metric", "at", "value", "dataset"])
     frame["at"] = pd.to_datetime(frame["at"], utc=True).astype("datetime64[us, UTC]")
     frame["value"] = frame["value"].astype("float64")
     return frame

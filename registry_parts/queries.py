@@ -35,6 +35,7 @@ __all__ = [
     "PAGE_LIMIT",
     "StoredVersion",
     "find_model",
+    "find_models",
     "find_production",
     "find_stored",
     "find_version",
@@ -78,6 +79,13 @@ def find_model(session: Session, name: str, *, lock: bool = False) -> ModelRow:
         hint = f"known models: {', '.join(map(repr, known))}" if known else "no model is registered yet"
         raise NotFoundError(f"no model named {text!r}; {hint}")
     return model
+
+
+def find_models(session: Session, names: Sequence[str]) -> list[ModelRow]:
+    """Return the rows of several models by one query; the first that is missing is named."""
+    wanted = [check_name(name, "model name") for name in names]
+    found = {row.name: row for row in session.scalars(sa.select(ModelRow).where(ModelRow.name.in_(wanted)))}
+    return [found.get(name) or find_model(session, name) for name in wanted]
 
 
 def lock_or_create_model(session: Session, name: str, now: datetime) -> ModelRow:

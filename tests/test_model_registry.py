@@ -953,6 +953,15 @@ def test_performance_is_kept_in_order_with_its_datasets(registry):
     assert everything["version"].tolist() == ["1.0.0", "1.0.0", "1.0.0", "1.1.0"]
     assert everything["value"].isna().tolist() == [False, True, False, False]
     assert registry.performance_history("churn", dataset="holdout")["value"].tolist() == [0.5]
+    registry.register_model({"w": 1}, "other", "0.1.0")
+    registry.record_performance("other", "0.1.0", {"auc": 0.7}, at="2026-01-01T12:00:00Z")
+    both = registry.performance_history(["other", "churn"], metric="auc")
+    assert both["name"].tolist() == ["churn", "other", "churn", "churn"]
+    assert registry.performance_history([]).empty
+    with pytest.raises(ValueError, match="2 are named"):
+        registry.performance_history(["other", "churn"], "1.0.0")
+    with pytest.raises(NotFoundError, match="nobody"):
+        registry.performance_history(["churn", "nobody"])
     window = registry.performance_history("churn", start="2026-01-02", end="2026-01-03")
     assert window["value"].tolist() == [0.9]
     with pytest.raises(ValueError, match="empty"):
