@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import streamlit as st
 
 from dashboard import components as ui
-from dashboard import formats
+from dashboard import first_visit, formats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -597,39 +597,44 @@ def _draw_list(app: ui.App, chosen: str | None) -> None:
     if not (app.testing.list_experiments() or app.testing.list_experiments(status="archived")):
         ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
         return
-    numbers = st.container()
-    choices, bar = _choose()
+    choices, widgets = _read_choices()
     view = build_view(app.testing, choices, check=lambda exp_id: unseen_exposure(app, exp_id))
+    # The table is what people came for: it is sent first, into its place below what is drawn after it.
+    with first_visit.above_the_table():
+        numbers, filters, bar = st.container(), st.container(), st.container()
+    with st.container():
+        _draw_table(view)
+    with filters, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.text_input("Search", placeholder="Name, metric, model or owner", **widgets["search"])
+        st.pills("Status", STATUSES, **widgets["status"])
+    with bar, st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(f"**{formats.count_of(view.n_found, view.n_all, 'test')}**", width="stretch")
+        if chosen is not None:
+            st.button("Close the test", key=f"{TAB}.clear", on_click=ui.select, args=("test", []),
+                      icon=":material/close:")  # fmt: skip
+        ui.csv_download(lambda: view.frame, "tests.csv", key=f"{TAB}.csv")
     with numbers:
         ui.kpis(view.kpis)
-    _draw_table(view, bar, is_open=chosen is not None)
     if chosen is None and view.ids:
         ui.note("Select a test for its exposure, results and figures. While it runs, opening it is a look.")
 
 
-def _choose() -> tuple[Choices, Any]:
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        text = st.text_input(
-            "Search", placeholder="Name, metric, model or owner", **ui.in_url(f"{TAB}.search", default="")
-        )
-        status = st.pills("Status", STATUSES, **ui.in_url(f"{TAB}.status", default=None, options=[*STATUSES, None]))
-    bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
+def _read_choices() -> tuple[Choices, dict[str, dict[str, Any]]]:
+    """Return what the reader has chosen, and by name the arguments of the filters that are drawn afterwards."""
+    widgets = {
+        "search": ui.in_url(f"{TAB}.search", default=""),
+        "status": ui.in_url(f"{TAB}.status", default=None, options=[*STATUSES, None]),
+    }
     choices = Choices(
-        text=text or "",
-        status=status,
+        text=st.session_state[f"{TAB}.search"] or "",
+        status=st.session_state[f"{TAB}.status"],
         offset=ui.page_offset(f"{TAB}.page", rows=PAGE_TESTS),
         limit=PAGE_TESTS,
     )
-    return choices, bar
+    return choices, widgets
 
 
-def _draw_table(view: ABTestingView, bar: Any, *, is_open: bool) -> None:
-    with bar:
-        st.caption(f"**{formats.count_of(view.n_found, view.n_all, 'test')}**", width="stretch")
-        if is_open:
-            st.button("Close the test", key=f"{TAB}.clear", on_click=ui.select, args=("test", []),
-                      icon=":material/close:")  # fmt: skip
-        ui.csv_download(lambda: view.frame, "tests.csv", key=f"{TAB}.csv")
+def _draw_table(view: ABTestingView) -> None:
     if not view.ids:
         ui.note("No test matches. Change the search or the status.")
         return

@@ -15,7 +15,7 @@ import streamlit as st
 
 import chain
 from dashboard import components as ui
-from dashboard import formats
+from dashboard import first_visit, formats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -318,8 +318,9 @@ def render(app: ui.App) -> None:
             deleted = chain.deleted_version_ids(app.database) if choices.shown == "Deleted" else []
             view = build_view(app.registry, choices, deleted)
             # The table is what people came for: it is sent first, into its place below what is drawn after it.
-            numbers, filters, bar, rows = st.container(), st.container(), st.container(), st.container()
-            with rows:
+            with first_visit.above_the_table():
+                numbers, filters, bar = st.container(), st.container(), st.container()
+            with st.container():
                 _draw_table(view)
             with filters:
                 _draw_filters(widgets)

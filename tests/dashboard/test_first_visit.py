@@ -77,7 +77,8 @@ def test_a_bug_in_the_first_tab_leaves_the_header_where_it_is():
 
 
 @pytest.mark.browser
-def test_the_table_does_not_move_when_the_rest_of_the_page_arrives(open_app, example_store):
+@pytest.mark.parametrize("tab", ["Registry", "A/B testing", "Tracking"])
+def test_the_table_does_not_move_when_the_rest_of_the_page_arrives(open_app, example_store, tab):
     screen = open_app()
     page = screen.page
     page.add_init_script(
@@ -85,7 +86,7 @@ def test_the_table_does_not_move_when_the_rest_of_the_page_arrives(open_app, exa
         "[data-testid=stDataFrame]'); if (table) window.__y.push(table.getBoundingClientRect().y);"
         "requestAnimationFrame(look) }; look()"
     )
-    page.goto(screen.server.url(tab="Tracking"))
+    page.goto(screen.server.url(tab=tab))
     screen.idle()
     page.wait_for_function("() => window.__y.length > 0")
     first, last = page.evaluate("() => [window.__y[0], window.__y.at(-1)]")
