@@ -573,10 +573,25 @@ class ModelRegistryManager:
             )
         )
 
-    def rollback(self, name: str, *, reason: str = "", actor: str | None = None) -> ModelVersion:
+    def find_rollback_target(self, name: str) -> ModelVersion | None:
+        """Return the version that `rollback` would bring back now, or None."""
+        with self._database.read() as session:
+            return stages.find_target(session, name)
+
+    def rollback(
+        self, name: str, *, reason: str = "", actor: str | None = None, from_version: str | None = None
+    ) -> ModelVersion:
         """Bring the previous Production version back; calling it again goes one further back.
 
         Gates are not asked: the version passed them, or was let through, when it was promoted.
+
+        Parameters
+        ----------
+        name : str
+        reason, actor : str, optional
+            For the audit trail.
+        from_version : str, optional
+            The version that is to leave Production: if another one is there by now, nothing happens.
 
         Returns
         -------
@@ -586,10 +601,12 @@ class ModelRegistryManager:
         Raises
         ------
         StateError
-            If there is no earlier Production version to return to.
+            If there is no earlier Production version to return to, or `from_version` is not in Production.
         """
         why, who = check_text(reason, "reason"), self._who(actor)
-        return self._database.transact(lambda session: stages.roll_back(session, name, actor=who, reason=why))
+        return self._database.transact(
+            lambda session: stages.roll_back(session, name, actor=who, reason=why, from_version=from_version)
+        )
 
     def set_gates(self, name: str, gates: Mapping[str, Any] | None) -> dict[str, Any]:
         """Set what a version of a model must show before Production; None or {} removes all gates.

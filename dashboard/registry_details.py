@@ -488,18 +488,23 @@ def _rollback_dialog(app: ui.App, model_id: str) -> None:
         version = _version(app, model_id)
         if version is None:
             return
-        ui.note("The version that was in Production before comes back, and this one is archived.")
+        target = drafts.as_opened(lambda: app.registry.find_rollback_target(version.name))
+        if target is None:
+            ui.note("No earlier version was in Production: there is nothing to roll back to.")
+            return
+        ui.note(
+            f"{formats.markdown(target.version)} comes back to Production, and {formats.markdown(version.version)} "
+            "is archived."
+        )
         reason = st.text_input("Reason", key=f"{TAB}.rollback.reason", placeholder="Why, for the audit history")
         if st.button("Roll back", type="primary", key=f"{TAB}.rollback.confirm"):
-
-            def roll_back() -> ModelVersion:
-                current = app.registry.get_model(version.name).production_version
-                if current != version.version:
-                    raise ValueError(f"{version} is not in Production any more; {current or 'no version'} is")
-                return app.registry.rollback(version.name, reason=reason or "", actor=app.actor)
-
             ui.act(
-                app, "roll back", roll_back, done=lambda back: f"{formats.markdown(str(back))} is in Production again"
+                app,
+                "roll back",
+                lambda: app.registry.rollback(
+                    version.name, reason=reason or "", actor=app.actor, from_version=version.version
+                ),
+                done=lambda back: f"{formats.markdown(str(back))} is in Production again",
             )
 
 

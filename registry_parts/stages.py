@@ -18,7 +18,7 @@ from registry_parts.queries import find_model, find_production, find_version, pr
 from registry_parts.records import ALLOWED_TRANSITIONS, ModelStage, ModelVersion
 from values import shorten, to_utc
 
-__all__ = ["add_event", "check_promotion", "move", "roll_back", "set_gates", "transition"]
+__all__ = ["add_event", "check_promotion", "find_target", "move", "roll_back", "set_gates", "transition"]
 
 
 def transition(
@@ -33,10 +33,23 @@ def transition(
     return to_version(session, model.name, row)
 
 
-def roll_back(session: Session, name: str, *, actor: str, reason: str) -> ModelVersion:
+def find_target(session: Session, name: str) -> ModelVersion | None:
+    """Return the version that `roll_back` would bring back."""
+    model = find_model(session, name)
+    row = previous_production(session, model.id, find_production(session, model.id))
+    return None if row is None else to_version(session, model.name, row)
+
+
+def roll_back(session: Session, name: str, *, actor: str, reason: str, from_version: str | None) -> ModelVersion:
     """Bring the previous Production version back; its gates were asked when it was promoted."""
     model = find_model(session, name, lock=True)
     current = find_production(session, model.id)
+    found = None if current is None else current.version
+    if from_version is not None and found != from_version:
+        raise StateError(
+            f"{model.name} {from_version} is not in Production any more: {found or 'no version'} is; "
+            "look again before you roll back"
+        )
     row = previous_production(session, model.id, current)
     if row is None:
         raise StateError(f"{model.name!r} has no earlier Production version to roll back to")

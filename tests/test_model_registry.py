@@ -539,6 +539,22 @@ def test_rollback_walks_back_through_production(registry):
     assert (event.kind, event.displaced, event.evidence) == ("rollback", "1.2.0", {"rolled_back_from": "1.2.0"})
 
 
+def test_what_a_rollback_would_bring_back_is_known_before_and_what_was_seen_is_what_is_rolled_back(registry):
+    add(registry, "1.0.0", stage="Production")
+    assert registry.find_rollback_target("churn") is None
+    for version in ("1.1.0", "1.2.0"):
+        add(registry, version, stage="Production")
+    assert registry.find_rollback_target("churn").version == "1.1.0"
+    n_events = len(registry.stage_history("churn"))
+    with pytest.raises(StateError, match=r"1\.1\.0 is not in Production any more: 1\.2\.0 is"):
+        registry.rollback("churn", from_version="1.1.0")
+    assert len(registry.stage_history("churn")) == n_events
+    assert registry.rollback("churn", from_version="1.2.0").version == "1.1.0"
+    registry.transition_stage("churn", "1.1.0", "Archived")
+    with pytest.raises(StateError, match="no version is"):
+        registry.rollback("churn", from_version="1.1.0")
+
+
 def test_rollback_passes_over_deleted_versions_and_empty_production(registry):
     for version in ("1.0.0", "1.1.0", "1.2.0"):
         add(registry, version, stage="Production")

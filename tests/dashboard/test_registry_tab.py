@@ -227,6 +227,7 @@ def test_promoting_asks_the_gates_and_an_override_needs_a_reason(app_test, seed)
 
 def test_rolling_back_brings_the_previous_production_version_back(app_test, seed):
     test = open_dialog(app_test, "rollback", model_id=seed.versions[1])
+    assert "1.0.0 comes back to Production" in texts(test)
     healthy(test.button(key="registry.rollback.confirm").click().run())
     assert seed.registry.get_production("churn").version == "1.0.0"
 
@@ -235,7 +236,7 @@ def test_rolling_back_what_someone_else_displaced_says_so_and_does_nothing(app_t
     test = open_dialog(app_test, "rollback", model_id=seed.versions[1])
     seed.registry.transition_stage("churn", "1.2.0", "Production", actor="bob")
     healthy(test.button(key="registry.rollback.confirm").click().run())
-    assert "is not in Production any more; 1.2.0 is" in shown_errors(test)[0]
+    assert "is not in Production any more: 1.2.0 is" in shown_errors(test)[0]
     assert seed.registry.get_production("churn").version == "1.2.0"
 
 
