@@ -358,6 +358,9 @@ def open_app(
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(WAIT_MILLISECONDS)
+        # Playwright catches file choosers only while someone listens, and begins to without waiting for Chromium: one
+        # opened right behind `expect_file_chooser` can be missed. So someone listens all the time.
+        page.on("filechooser", lambda _chooser: None)
         screen = Screen(page, to or _shared_server)
         screen.watch()
         screens.append(screen)
