@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+from importlib.resources import files
 
 import pytest
 
-from tests.dashboard.conftest import ARTIFACTS, TABS
+from tests.dashboard.conftest import TABS
 
 pytestmark = pytest.mark.browser
 RUN = """async () => (await axe.run(document)).violations
@@ -17,17 +16,8 @@ RUN = """async () => (await axe.run(document)).violations
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    folder = ARTIFACTS.parent / "npm"
-    script = folder / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.exists():
-        if shutil.which("npm") is None:
-            pytest.skip("npm is not installed; it fetches axe-core")
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "axe-core@4"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"npm cannot fetch axe-core: {done.stderr.strip()[-200:]}")
-    return script.read_text()
+    """The script of axe-core; of the Python package that carries it, nothing else is used."""
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 
 
 def ids(database):
