@@ -78,6 +78,8 @@ def address(test, name):
 def test_the_list_shows_no_result_before_somebody_looked_and_the_last_look_afterwards(testing):
     exp_id = run_test(testing, lift=0.1)
     before = tab.build_view(testing, tab.Choices()).frame.iloc[0]
+    opened = tab.build_view(testing, tab.Choices(), check=lambda _: None).frame.iloc[0]
+    assert (opened["Verdict"], pd.isna(opened["Subjects"])) == ("opened now", True), "what is counted below is not here"
     assert (before["Subjects"], before["Effect"], before["Verdict"]) == (1_000, "", "not looked at yet")
     assert testing.looks(exp_id) == []
     tab.build_test_view(testing, exp_id)
