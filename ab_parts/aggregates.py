@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,14 +74,23 @@ def sums_by_arm(
         found = session.execute(start.add_columns(*every).where(*where).group_by(*grouped)).all()
         whole = session.execute(start.add_columns(*overall).where(*where)).one() if overall else ()
         return [tuple(row) for row in found], tuple(whole)
-    columns: list[Any] = [*overall]
-    for phase, variant in arms:
+    # The last arm has the rows that the others leave: that is one condition a row less.
+    columns: list[Any] = [*overall, sa.func.count()]
+    for place, (phase, variant) in enumerate(arms, start=1):
         inside = rows.variant == variant if live.phase == 1 else sa.and_(rows.phase == phase, rows.variant == variant)
-        columns += [sa.func.count().filter(inside), *(sa.func.sum(term).filter(inside) for term in terms)]
-    values = tuple(session.execute(start.add_columns(*columns).where(*where)).one())
-    width = len(terms) + 1
-    parts = [values[place : place + width] for place in range(len(overall), len(values), width)]
-    return [(*arm, *sums) for arm, sums in zip(arms, parts, strict=True) if sums[0]], values[: len(overall)]
+        counted = [sa.func.count()] if place < len(arms) else []
+        columns += [aggregate.filter(inside) for aggregate in (*counted, *(sa.func.sum(term) for term in terms))]
+    values = iter(session.execute(start.add_columns(*columns).where(*where)).one())
+    whole = tuple(islice(values, len(overall)))
+    left = next(values)
+    result: list[tuple[Any, ...]] = []
+    for place, arm in enumerate(arms, start=1):
+        count = next(values) if place < len(arms) else left
+        left -= count
+        sums = tuple(islice(values, len(terms)))
+        if count:
+            result.append((*arm, count, *sums))
+    return result, whole
 
 
 def assignment_counts(session: Session, live: Live) -> tuple[dict[int, list[int]], int]:
