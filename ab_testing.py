@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -35,10 +36,10 @@ from ab_parts.in_memory import analyze_frame, analyze_values
 from ab_parts.memory import Memory
 from ab_parts.metrics import Aggregation, Metric, MetricType
 from ab_parts.queries import (
+    add_looks,
     find_experiment,
     find_version_id,
     free_start,
-    look_columns,
     looks_of,
     phases_of,
     shares_of,
@@ -64,7 +65,6 @@ from db import (
     ABAssignmentRow,
     ABEventRow,
     ABExperimentRow,
-    ABLookRow,
     ABPhaseRow,
     ABSubjectRow,
     Database,
@@ -105,6 +105,8 @@ __all__ = [
 
 T = TypeVar("T")
 STATUSES = ("running", "paused", "concluded", "archived")
+ACTIVE = STATUSES[:2]  # in which a test may be looked at, changed and ended
+SNAPSHOT_LOOKS = 3  # looks that others may overtake before one is made while everybody waits
 
 calculate_sample_size = plan_sample_size
 simulate_experiment = simulate
@@ -168,7 +170,7 @@ class ABTestingFramework(Recording):
             stored = config.to_dict()
             existing = session.scalar(sa.select(ABExperimentRow).where(ABExperimentRow.name == config.name))
             if existing is not None:
-                if ExperimentConfig.from_dict(existing.config) == config and existing.status in ("running", "paused"):
+                if ExperimentConfig.from_dict(existing.config) == config and existing.status in ACTIVE:
                     return existing.uid
                 raise DuplicateError(
                     f"an experiment named {config.name!r} exists already ({existing.status}, id {existing.uid}) "
@@ -377,10 +379,11 @@ class ABTestingFramework(Recording):
 
         def end(session: Session) -> ExperimentAnalysis:
             row = find_experiment(session, exp_id, lock=True)
-            if row.status not in ("running", "paused"):
+            if row.status not in ACTIVE:
                 raise StateError(f"experiment {row.name!r} is {row.status} already; its decision is {row.decision!r}")
             live = self._to_live(session, row)
-            analysis = self._analyze(session, live, running=False, store_look=True)
+            analysis, new_looks = self._analyze(session, live, running=False)
+            add_looks(session, live, new_looks)
             row.status, row.ended_at = "concluded", to_utc()
             row.decision = decision or (analysis.decision if analysis.decision in choices else "inconclusive")
             row.decision_reason, row.decided_by = note or analysis.recommendation, who
@@ -417,7 +420,7 @@ class ABTestingFramework(Recording):
 
         def start(session: Session) -> int:
             row = find_experiment(session, exp_id, lock=True)
-            if row.status not in ("running", "paused"):
+            if row.status not in ACTIVE:
                 raise StateError(f"experiment {row.name!r} is {row.status}; it cannot start a phase")
             live = self._to_live(session, row)
             shares = live.shares if traffic_split is None else live.config.with_split(traffic_split).shares
@@ -463,18 +466,7 @@ class ABTestingFramework(Recording):
         -------
         ExperimentAnalysis
         """
-        with self._database.read() as session:
-            live = self._find_live(session, exp_id)
-            running = live.status in ("running", "paused")
-            if not (record_look and running):
-                return self._analyze(session, live, running=running, store_look=False, segment=segment)
-
-        def look(session: Session) -> ExperimentAnalysis:
-            row = find_experiment(session, exp_id, lock=True)
-            fresh = self._to_live(session, row)
-            return self._analyze(session, fresh, running=True, store_look=True, segment=segment)
-
-        return self._database.transact(look)
+        return self._look(exp_id, segment=segment, record_look=record_look)
 
     def check_early_stopping(self, exp_id: str, *, record_look: bool = True) -> StoppingDecision:
         """Say whether the test may stop now, by its own stopping rule.
@@ -489,18 +481,7 @@ class ABTestingFramework(Recording):
         -------
         StoppingDecision
         """
-
-        def look(session: Session) -> StoppingDecision:
-            row = find_experiment(session, exp_id, lock=record_look)
-            live = self._to_live(session, row)
-            running = live.status in ("running", "paused")
-            analysis = self._analyze(session, live, running=running, store_look=record_look and running)
-            return analysis.stopping
-
-        if not record_look:
-            with self._database.read() as session:
-                return look(session)
-        return self._database.transact(look)
+        return self._look(exp_id, record_look=record_look).stopping
 
     def looks(self, exp_id: str) -> list[Look]:
         """Return every look at the main metric that was stored, oldest first."""
@@ -602,11 +583,43 @@ class ABTestingFramework(Recording):
             problems=problems,
         )
 
+    def _look(self, exp_id: str, *, segment: str | None = None, record_look: bool = True) -> ExperimentAnalysis:
+        """Analyse a snapshot, while others go on writing, and store the look if nobody else looked meanwhile."""
+        for _ in range(SNAPSHOT_LOOKS):
+            with self._database.read() as session:
+                live = self._find_live(session, exp_id)
+                running = live.status in ACTIVE
+                analysis, new_looks = self._analyze(session, live, running=running, segment=segment)
+            if not (record_look and running and new_looks):
+                return analysis
+            n_before = len(analysis.looks) - len(new_looks)
+            if self._database.transact(partial(self._store_looks, live, new_looks, n_before)):
+                return analysis
+
+        def alone(session: Session) -> ExperimentAnalysis:
+            live = self._to_live(session, find_experiment(session, exp_id, lock=True))
+            running = live.status in ACTIVE
+            analysis, new_looks = self._analyze(session, live, running=running, segment=segment)
+            if running:
+                add_looks(session, live, new_looks)
+            return analysis
+
+        return self._database.transact(alone)
+
+    def _store_looks(self, seen: Live, new_looks: list[Look], n_before: int, session: Session) -> bool:
+        """Store looks at a snapshot; False if by now the test was ended, changed its phase, or was looked at."""
+        row = find_experiment(session, seen.uid, lock=True)
+        if row.status not in ACTIVE or row.phase != seen.phase or len(looks_of(session, seen)) != n_before:
+            return False
+        add_looks(session, seen, new_looks)
+        return True
+
     def _analyze(
-        self, session: Session, live: Live, *, running: bool, store_look: bool, segment: str | None = None
-    ) -> ExperimentAnalysis:
+        self, session: Session, live: Live, *, running: bool, segment: str | None = None
+    ) -> tuple[ExperimentAnalysis, list[Look]]:
+        """Return the analysis of what a session sees, and the looks that it makes."""
         data = [metric_data(session, live, index) for index in range(len(live.config.metrics))]
-        counts, conflicts = assignment_counts(session, live)
+        counts, conflicts = assignment_counts(session, live, data[0])
         segments: dict[str, MetricData] = {}
         if segment is not None:
             segments = segment_data(session, live, segment)
@@ -614,7 +627,7 @@ class ABTestingFramework(Recording):
         first = last = None
         if min(data[0].n_of(variant) for variant in range(len(live.config.variants))) < live.config.needed_sample_size:
             first, last = times_of_events(session, live)  # for the days left: only where some may be
-        analysis, new_looks = analyze_data(
+        return analyze_data(
             live.config,
             data,
             exp_id=live.uid,
@@ -629,9 +642,6 @@ class ABTestingFramework(Recording):
             segment=segment,
             segments=segments,
         )
-        if store_look:
-            session.add_all(ABLookRow(experiment_id=live.row_id, **look_columns(live, look)) for look in new_looks)
-        return analysis
 
     # -- planning ------------------------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ REVISIONS = (
     "0001",
     "0002",
     "0003",
+    "0004",
 )  # every schema revision this library knows, oldest first; the last is the current one
 
 
@@ -535,7 +536,8 @@ class ABExperimentRow(Base):
 class ABPhaseRow(Base):
     """One period of constant split and coverage; comparisons are made within it.
 
-    `by_rule`: every subject assigned in it got what the rule says; false when an assignment made elsewhere differed.
+    `by_rule`: every subject assigned in it got what the rule says, and nobody claimed a second variant; false when an
+    assignment made elsewhere differed, or an event claimed another variant than the stored one.
     """
 
     __tablename__ = "ab_phases"

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ab_parts.assignment import Live
 from ab_parts.metrics import MetricType
 from ab_parts.summaries import MetricData
-from db import ABAssignmentRow, ABAttributeRow, ABSubjectRow
+from db import ABAssignmentRow, ABAttributeRow, ABPhaseRow, ABSubjectRow
 from errors import NotFoundError
 from stats.moments import JointStatistics, MeanStatistics
 
@@ -25,6 +25,7 @@ __all__ = ["assignment_counts", "count_codes", "metric_data", "segment_data", "t
 
 _FIRST_CODE, LARGEST_CODE = 1000, 8999  # what is counted by code is written as four digits, 1000 to 9999
 _SHIFT_ROWS = 64  # rows whose mean is the origin of the first pass over the values
+_SAMPLED_SUBJECTS = 100  # assignments, in order of their ids, that are asked for a value before all are counted
 _TINY = 1e-150  # its square is near the smallest float
 MOST_ARMS = 12  # up to which conditional sums take less time than the sorting of GROUP BY
 _NEAR_ZERO = 10.0  # standard deviations: two digits of a variance at most are lost, and a subtraction a row is saved
@@ -47,9 +48,8 @@ def sums_by_arm(
     terms: Sequence[Any] = (),
     *,
     source: Any = None,
-    overall: Sequence[Any] = (),
-) -> tuple[list[tuple[Any, ...]], tuple[Any, ...]]:
-    """Return (phase, variant, n, sum of each term) of every arm that has rows, and what is asked of all rows.
+) -> list[tuple[Any, ...]]:
+    """Return (phase, variant, n, sum of each term) of every arm that has rows.
 
     Parameters
     ----------
@@ -58,8 +58,6 @@ def sums_by_arm(
     where, terms : sequence of SQL expressions
     source : Select or None
         What is selected from, when that is more than `rows`.
-    overall : sequence of SQL expressions
-        Aggregates over all arms.
 
     Notes
     -----
@@ -71,17 +69,14 @@ def sums_by_arm(
     if len(arms) > MOST_ARMS:
         grouped = (rows.phase, rows.variant)
         every = (*grouped, sa.func.count(), *(sa.func.sum(term) for term in terms))
-        found = session.execute(start.add_columns(*every).where(*where).group_by(*grouped)).all()
-        whole = session.execute(start.add_columns(*overall).where(*where)).one() if overall else ()
-        return [tuple(row) for row in found], tuple(whole)
+        return [tuple(row) for row in session.execute(start.add_columns(*every).where(*where).group_by(*grouped))]
     # The last arm has the rows that the others leave: that is one condition a row less.
-    columns: list[Any] = [*overall, sa.func.count()]
+    columns: list[Any] = [sa.func.count()]
     for place, (phase, variant) in enumerate(arms, start=1):
         inside = rows.variant == variant if live.phase == 1 else sa.and_(rows.phase == phase, rows.variant == variant)
         counted = [sa.func.count()] if place < len(arms) else []
         columns += [aggregate.filter(inside) for aggregate in (*counted, *(sa.func.sum(term) for term in terms))]
     values = iter(session.execute(start.add_columns(*columns).where(*where)).one())
-    whole = tuple(islice(values, len(overall)))
     left = next(values)
     result: list[tuple[Any, ...]] = []
     for place, arm in enumerate(arms, start=1):
@@ -90,18 +85,53 @@ def sums_by_arm(
         sums = tuple(islice(values, len(terms)))
         if count:
             result.append((*arm, count, *sums))
-    return result, whole
+    return result
 
 
-def assignment_counts(session: Session, live: Live) -> tuple[dict[int, list[int]], int]:
-    """Return subjects by phase and variant, and how many had events of a second variant."""
+def assignment_counts(
+    session: Session, live: Live, measured: MetricData | None = None
+) -> tuple[dict[int, list[int]], int]:
+    """Return subjects by phase and variant, and how many had events of a second variant.
+
+    Parameters
+    ----------
+    session : Session
+    live : Live
+    measured : MetricData or None
+        Of the main metric, over all subjects, if it was read in this transaction.
+
+    Notes
+    -----
+    Nobody has values who was not assigned, and the row of a subject holds the arm of its assignment. So if there are
+    as many of the ones as of the others, the arms of those measured are the arms of those assigned, and the assignments
+    need only be counted. And nobody claimed a second variant while every phase kept to its rule.
+    """
+    departed = sa.select(sa.func.count()).where(ABPhaseRow.experiment_id == live.row_id, sa.not_(ABPhaseRow.by_rule))
+    by_rule = not session.scalar(departed)
+    if measured is not None and by_rule and _are_all_measured(session, live, measured):
+        return {phase: measured.n_by_phase(phase) for phase in measured.phases}, 0
     where = (ABAssignmentRow.experiment_id == live.row_id,)
-    conflicting = sa.func.count().filter(ABAssignmentRow.conflicts > 0)
-    found, (conflicts,) = sums_by_arm(session, live, ABAssignmentRow, where, overall=(conflicting,))
+    claims = () if by_rule else (sa.cast(ABAssignmentRow.conflicts > 0, sa.Integer),)
     counts: dict[int, list[int]] = {}
-    for phase, variant, count in found:
+    conflicts = 0
+    for phase, variant, count, *found in sums_by_arm(session, live, ABAssignmentRow, where, claims):
         counts.setdefault(phase, [0] * len(live.config.variants))[variant] = int(count)
-    return counts, int(conflicts)
+        conflicts += sum(map(int, found))
+    return counts, conflicts
+
+
+def _are_all_measured(session: Session, live: Live, measured: MetricData) -> bool:
+    """Return whether every assigned subject has a value of the main metric; the first few tell when many have none."""
+    assigned = sa.select(ABAssignmentRow.subject).where(ABAssignmentRow.experiment_id == live.row_id)
+    few = assigned.limit(_SAMPLED_SUBJECTS).subquery()
+    of_metric = (ABSubjectRow.experiment_id == live.row_id, ABSubjectRow.metric == 0)
+    paired = few.outerjoin(ABSubjectRow, sa.and_(*of_metric, ABSubjectRow.subject == few.c.subject))
+    missing = sa.select(sa.func.count()).select_from(paired).where(ABSubjectRow.subject.is_(None))
+    if session.scalar(missing):
+        return False
+    n_measured = sum(sum(measured.n_by_phase(phase)) for phase in measured.phases)
+    counted = sa.select(sa.func.count()).where(ABAssignmentRow.experiment_id == live.row_id)
+    return session.scalar(counted) == n_measured
 
 
 def times_of_events(session: Session, live: Live) -> tuple[datetime | None, datetime | None]:
@@ -123,7 +153,7 @@ def metric_data(session: Session, live: Live, index: int, *extra: Any) -> Metric
         return MetricData.from_tally_rows(metric, n_variants, tally_rows(session, live, where))
     data = MetricData(metric, n_variants)
     if metric.metric_type is MetricType.BINARY:
-        for phase, variant, count, total in sums_by_arm(session, live, ABSubjectRow, where, (ABSubjectRow.value,))[0]:
+        for phase, variant, count, total in sums_by_arm(session, live, ABSubjectRow, where, (ABSubjectRow.value,)):
             data.rates[phase, variant] = (round(total), int(count))
         return data
     if metric.metric_type is MetricType.RATIO:
@@ -138,7 +168,7 @@ def metric_data(session: Session, live: Live, index: int, *extra: Any) -> Metric
         rest = value - start if start else value
         terms = (rest, product(session, rest, rest))
         worst = 0.0
-        for phase, variant, n, total, squares in sums_by_arm(session, live, ABSubjectRow, where, terms)[0]:
+        for phase, variant, n, total, squares in sums_by_arm(session, live, ABSubjectRow, where, terms):
             shift = total / n
             deviations = max(squares - total * shift, 0.0)
             data.means[phase, variant] = MeanStatistics(n=int(n), mean=start + shift, deviations=deviations)
@@ -226,7 +256,7 @@ def joint_data(
     x0, y0 = 0.0 if x0 is None else float(x0), float(y0)
     dx, dy = sa.func.coalesce(x - x0, 0.0), y - y0
     terms = (dx, dy, product(session, dx, dx), product(session, dy, dy), product(session, dx, dy))
-    for phase, variant, n, *sums in sums_by_arm(session, live, ABSubjectRow, where, terms, source=source)[0]:
+    for phase, variant, n, *sums in sums_by_arm(session, live, ABSubjectRow, where, terms, source=source):
         data.joint[phase, variant] = centred(int(n), x0, y0, *sums)
     if covariate:
         data.n_covariates = int(n_known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 __all__ = [
+    "add_looks",
     "find_experiment",
     "find_version_id",
     "free_start",
-    "look_columns",
     "looks_of",
     "phases_of",
     "shares_of",
@@ -154,9 +154,10 @@ def looks_of(session: Session, live: Live) -> list[Look]:
     ]
 
 
-def look_columns(live: Live, look: Look) -> dict[str, Any]:
-    """Return the columns of the row that stores a look."""
-    columns = {name: getattr(look, name) for name in look.__dataclass_fields__}
-    columns["variant"] = live.config.variants.index(look.variant)
-    columns["fraction"] = columns.pop("information_fraction")
-    return columns
+def add_looks(session: Session, live: Live, looks: Sequence[Look]) -> None:
+    """Add the rows of new looks to a session."""
+    for look in looks:
+        columns = {name: getattr(look, name) for name in look.__dataclass_fields__}
+        columns["variant"] = live.config.variants.index(look.variant)
+        columns["fraction"] = columns.pop("information_fraction")
+        session.add(ABLookRow(experiment_id=live.row_id, **columns))

@@ -232,6 +232,8 @@ class Recording:
             check_running(live)
             return -1, 0
         if claimed is not None and claimed != found[0]:
+            if live.by_rule:
+                cursor.execute(sql(_DEPART_FROM_RULE), (False, live.row_id, live.phase))
             cursor.execute(sql(_COUNT_CONFLICT), where)
         return int(found[0]), int(found[1])
 
@@ -269,6 +271,8 @@ class Recording:
                 if variant >= 0 and stored.get(subject, variant) != variant
             ]
             if lost:
+                if live.by_rule:
+                    cursor.execute(sql(_DEPART_FROM_RULE), (False, live.row_id, live.phase))
                 cursor.executemany(sql(_COUNT_CONFLICT), lost)
         return np.array([stored.get(subject, -1) for subject in subjects], dtype=np.int64)
 

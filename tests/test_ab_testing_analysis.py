@@ -22,7 +22,7 @@ from ab_testing import (
     analyze_values,
     simulate_experiment,
 )
-from db import ABSubjectRow, NotFoundError
+from db import ABAssignmentRow, ABSubjectRow, NotFoundError
 from stats.proportions import newcombe_interval
 from tests.ab_support import BASE, BETTER, design, record
 
@@ -514,6 +514,29 @@ def test_the_exposure_is_checked_without_a_look(ab):
     assert exposure.n_conflicts == 1
     assert exposure.problems[0] in ab.analyze_experiment(exp_id).recommendation
     json.dumps(exposure.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", ["continuous", "binary", "count", "ratio"])
+@pytest.mark.parametrize("without", [[], ["z-late"], [f"a{index}" for index in range(200)]])
+def test_who_was_assigned_is_counted_whether_or_not_they_have_values(ab, kind, without):
+    """All, all but the last in order of their ids, and too few: the three ways in which they are counted."""
+    exp_id = ab.create_experiment(design(metric_type=kind, secondary_metrics=[Metric(name="other", metric_type=kind)]))
+    users = [f"u{index}" for index in range(150)]
+    value = (1.0, 2.0) if kind == "ratio" else 1.0
+    ab.record_events(exp_id, [{"user_id": user, "value": value, "metric": "score"} for user in users])
+    ab.record_events(exp_id, [{"user_id": user, "value": value, "metric": "other"} for user in users[:50]])
+    ab.assign_many(exp_id, without)
+    if without:
+        ab.start_phase(exp_id, traffic_split=0.8)
+        ab.record_events(exp_id, [(f"v{index}", value) for index in range(30)])
+    with ab.database.read() as session:
+        row = ABAssignmentRow
+        stored = dict(session.execute(sa.select(row.variant, sa.func.count()).group_by(row.variant)).all())
+    wanted = {"baseline": stored[0], "treatment": stored[1]}
+    found = ab.analyze_experiment(exp_id)
+    assert found.n_assigned == ab.check_exposure(exp_id).n_assigned == wanted
+    assert sum(found.n_subjects.values()) == sum(wanted.values()) - len(without)
+    assert found.srm_p_value == ab.check_exposure(exp_id).srm_p_value
 
 
 def test_two_equal_estimates_are_called_neither_higher_nor_lower(lite):

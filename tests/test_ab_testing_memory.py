@@ -159,13 +159,38 @@ def test_the_rule_is_trusted_only_while_nothing_departed_from_it(ab):
     served = ab.assign_many(exp_id, users, store=False).tolist()
     ab.assign_many(exp_id, users, variant=served)
     assert is_by_rule() == [True]  # another server that applied the very rule
-    ab.record_event(exp_id, users[0], 1.0, variant=other_than(served[0]))
-    assert is_by_rule() == [True]  # the first assignment stayed: a conflict, not a departure
     ab.start_phase(exp_id, traffic_split=0.9)
     assert is_by_rule() == [True, True]
     late = ab.assign(exp_id, "late", store=False)
     ab.assign(exp_id, "late", variant=other_than(late))
     assert is_by_rule() == [True, False]
+
+
+@pytest.mark.parametrize("way", ["assign", "assign_many", "record_event", "record_events"])
+@pytest.mark.parametrize("state", ["running", "paused", "next phase"])
+def test_a_second_variant_is_counted_whichever_verb_claims_it(ab, way, state):
+    exp_id = ab.create_experiment(design(salt="claims"))
+    users = [f"u{index}" for index in range(40)]
+    ab.record_events(exp_id, [(user, float(index % 7)) for index, user in enumerate(users)])
+    assert ab.check_exposure(exp_id).n_conflicts == ab.analyze_experiment(exp_id).n_conflicts == 0
+    claimed = other_than(ab.assign(exp_id, "u3"))
+    if state == "paused":
+        if way.startswith("record"):
+            return  # takes no events
+        ab.pause(exp_id)
+    if state == "next phase":  # in which the rule itself gives what is claimed
+        ab.start_phase(exp_id, traffic_split=0.99 if claimed == "treatment" else 0.01)
+    if way == "assign":
+        ab.assign(exp_id, "u3", variant=claimed)
+    elif way == "assign_many":
+        ab.assign_many(exp_id, ["u3", "u4"], variant=[claimed, None])
+    elif way == "record_event":
+        ab.record_event(exp_id, "u3", 1.0, variant=claimed)
+    else:
+        ab.record_events(exp_id, [{"user_id": "u3", "value": 1.0, "variant": claimed}])
+    assert ab.check_exposure(exp_id).n_conflicts == 1
+    found = ab.analyze_experiment(exp_id)
+    assert (found.n_conflicts, found.decision) == (1, "invalid")
 
 
 def test_a_test_of_whose_past_nothing_is_known_is_always_asked(ab):

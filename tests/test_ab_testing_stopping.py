@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+import ab_testing
 from ab_parts.analysis import analyze_data
 from ab_parts.summaries import data_from_values
 from ab_testing import (
@@ -49,6 +50,77 @@ def test_looks_spend_error_only_on_new_data(ab):
     feed(ab, exp_id, 400, 600, effect=3.0)
     assert ab.analyze_experiment(exp_id).decision == "inconclusive"  # the last look was the last
     assert len(ab.looks(exp_id)) == 2
+
+
+def interrupt(monkeypatch, action):
+    """Do something each time an analysis was computed, before it is known what its look finds stored."""
+    computing = []
+
+    def analyze(*arguments, **settings):
+        found = analyze_data(*arguments, **settings)
+        if not computing:  # what the action itself analyses is not interrupted
+            computing.append(True)
+            try:
+                action()
+            finally:
+                computing.clear()
+        return found
+
+    monkeypatch.setattr(ab_testing, "analyze_data", analyze)
+
+
+@pytest.mark.parametrize("verb", ["analyze_experiment", "check_early_stopping"])
+def test_others_record_while_a_look_is_computed(ab, monkeypatch, verb):
+    exp_id = ab.create_experiment(design(planned_sample_size=400, min_sample_size=20))
+    feed(ab, exp_id, 0, 100)
+    interrupt(monkeypatch, lambda: feed(ab, exp_id, 100, 200))  # would wait for the look if that kept the store
+    getattr(ab, verb)(exp_id)
+    assert [(look.number, look.n_baseline) for look in ab.looks(exp_id)] == [(1, 100)]
+    monkeypatch.undo()
+    ab.analyze_experiment(exp_id)
+    assert [(look.number, look.n_baseline) for look in ab.looks(exp_id)] == [(1, 100), (2, 200)]
+
+
+def test_two_who_look_at_once_make_one_look(ab, monkeypatch):
+    exp_id = ab.create_experiment(design(planned_sample_size=400, min_sample_size=20))
+    feed(ab, exp_id, 0, 200)
+    others = []
+    interrupt(monkeypatch, lambda: others.append(ab.check_early_stopping(exp_id)))
+    mine = ab.check_early_stopping(exp_id)
+    assert len(ab.looks(exp_id)) == 1
+    assert (mine.boundary, mine.alpha_spent, mine.look) == (others[0].boundary, others[0].alpha_spent, 1)
+
+
+@pytest.mark.parametrize("stopping", ["group_sequential", "always_valid"])
+def test_a_look_that_is_overtaken_again_and_again_is_made_in_the_end(ab, monkeypatch, stopping):
+    exp_id = ab.create_experiment(design(planned_sample_size=1000, min_sample_size=20, stopping=stopping))
+    feed(ab, exp_id, 0, 50)
+    ends = iter(range(100, 1000, 50))
+
+    def overtake():
+        if len(ab.looks(exp_id)) < ab_testing.SNAPSHOT_LOOKS:  # the attempt after these lets nobody in
+            ab.analyze_experiment(exp_id)
+            end = next(ends)
+            feed(ab, exp_id, end - 50, end)
+
+    interrupt(monkeypatch, overtake)
+    found = ab.analyze_experiment(exp_id)
+    assert [(look.number, look.n_baseline) for look in ab.looks(exp_id)] == [(1, 50), (2, 100), (3, 150), (4, 200)]
+    assert found.looks == ab.looks(exp_id)
+
+
+def test_a_test_that_ends_while_it_is_looked_at_gets_no_further_look(ab, monkeypatch):
+    exp_id = ab.create_experiment(design(planned_sample_size=400, min_sample_size=20))
+    feed(ab, exp_id, 0, 100)
+
+    def end():
+        if ab.get_experiment(exp_id).status == "running":
+            ab.conclude(exp_id, decision="inconclusive", reason="enough")
+
+    interrupt(monkeypatch, end)
+    found = ab.analyze_experiment(exp_id)
+    assert found.experiment_status == "concluded"
+    assert [look.is_final for look in ab.looks(exp_id)] == [True]  # the one that concluded it
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,22 @@ def test_a_store_of_every_revision_is_upgraded_and_keeps_every_row(revision, kin
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_conflicts_counted_before_they_were_departures_are_still_seen(kind, tmp_path, request):
+    url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    engine = make_store(url, "0003")
+    fill(engine)  # two tests, each with a phase and a subject
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE ab_phases SET by_rule = true"))
+        connection.execute(sa.text("UPDATE ab_assignments SET conflicts = 0 WHERE experiment_id = 2"))
+    engine.dispose()
+    database = Database(url, artifact_url=str(tmp_path / "artifacts"))
+    with database.read() as session:
+        found = session.execute(sa.text("SELECT experiment_id, by_rule FROM ab_phases ORDER BY 1")).all()
+    assert [(number, bool(by_rule)) for number, by_rule in found] == [(1, False), (2, True)]
+    database.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_the_revisions_lead_to_the_very_schema_that_an_empty_store_gets(kind, tmp_path, request):
     url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else request.getfixturevalue("empty_postgres_url")
     upgraded = make_store(url, db.REVISIONS[-1])
