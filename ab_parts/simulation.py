@@ -17,6 +17,8 @@ from values import InvalidTypeError, InvalidValueError, to_float, to_int
 
 __all__ = ["simulate"]
 
+MEAN_DENOMINATOR = 5.0  # of a subject of an invented ratio: one more than a Poisson number
+
 
 def simulate(
     config: ExperimentConfig,
@@ -44,7 +46,8 @@ def simulate(
     n_looks : int
         Equally spaced looks, the last at the end.
     baseline_value, baseline_sd : float or None
-        Of the invented data; the design's, or 0.5 / 5 / 0 and 1, by default.
+        Of the invented data; the design's, or 0.5 / 5 / 0 and 1, by default. For ratios the standard deviation is that
+        of the linearised ratio, as in `plan_sample_size`.
     stop_for_futility : bool
         Whether a futile look ends the test; the rule is non-binding.
     seed : int or None
@@ -146,8 +149,9 @@ def _drawer(
                 return draw_counts(rng, n, effect, centre, sd=stated, treatment=variant == 1)
             return rng.poisson(mean, n).astype(np.float64)
         if kind is MetricType.RATIO:
-            below = 1.0 + rng.poisson(4.0, n)
-            return np.column_stack([mean * below + rng.normal(0.0, spread, n), below])
+            below = 1.0 + rng.poisson(MEAN_DENOMINATOR - 1.0, n)
+            # the linearised ratio, (above - mean below) / E[below], has the standard deviation that the design says
+            return np.column_stack([mean * below + rng.normal(0.0, MEAN_DENOMINATOR * spread, n), below])
         return rng.normal(mean, spread, n)
 
     return draw

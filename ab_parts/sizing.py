@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from scipy import special
-
 from ab_parts.metrics import MetricType, between, positive, to_enum
 from ab_parts.record import Record
 from lazy_dataclass import dataclass
-from stats.means import ALTERNATIVES
+from stats.means import ALTERNATIVES, upper_quantile
 from stats.power import (
     SampleSize,
     days_needed,
@@ -56,7 +54,7 @@ def inflation(
         design = beta_spending_design(fractions, side, 1.0 - power, spending=spending, parameter=parameter)
         return design.inflation
     drift = drift_for_power(fractions, boundaries(fractions, side, spending, parameter), power)
-    return float((drift / (special.ndtri(1.0 - side) + special.ndtri(power))) ** 2)
+    return (drift / (upper_quantile(side) + upper_quantile(1.0 - power))) ** 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

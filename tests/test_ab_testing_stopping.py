@@ -362,20 +362,14 @@ def test_a_fixed_horizon_errs_as_promised_and_covers():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "continuous",
-        "binary",
-        "count",
-    ],
-)
+@pytest.mark.parametrize("kind", ["continuous", "binary", "count", "ratio"])
 @pytest.mark.parametrize("stopping", ["group_sequential", "fixed_horizon"])
 def test_the_planned_size_has_the_planned_power(kind, stopping):
     settings = {
         "continuous": {"baseline_sd": 1.0, "minimum_detectable_effect": 0.3},
         "binary": {"baseline_value": 0.3, "minimum_detectable_effect": 0.1},
         "count": {"baseline_value": 5.0, "minimum_detectable_effect": 0.7},
+        "ratio": {"baseline_value": 0.5, "baseline_sd": 0.4, "minimum_detectable_effect": 0.12},
     }[kind]
     config = design(metric_type=kind, stopping=stopping, power=0.8, **settings)
     if config.planned_sample_size is None or stopping == "group_sequential":
