@@ -120,13 +120,11 @@ def confidence_sequence(
 
     Notes
     -----
-    With ``v = n rho^2`` the half-width is ``se sqrt((v + 1) / v (log(v + 1) - 2 log alpha))``. The p-value inverts it:
-    ``min(1, exp(log(v + 1) / 2 - z^2 v / (2 (v + 1))))``. One-sided: the finite end of the same interval, and the same
-    p-value on that side; the two-sided mixture covers either end, so both are valid, and conservative.
+    `mixture_interval` with ``v = n rho^2``.
 
     References
     ----------
-    .. [1] Waudby-Smith, I. et al. (2024). Ann. Statist. 52, 2613-2640, theorem 2.2.
+    .. [1] Waudby-Smith, I. et al. (2024). Ann. Statist. 52, 2613-2640, theorem 2.2 and, one-sided, appendix B.
     .. [2] Robbins, H. (1970). Statistical methods related to the law of the iterated logarithm. Ann. Math.
        Statist. 41.
     """
@@ -162,20 +160,31 @@ def mixture_interval(
 
     Notes
     -----
-    ``se sqrt((v + 1) / v (log(v + 1) - 2 log alpha))`` and ``min(1, exp(log(v + 1) / 2 - z^2 v / (2 (v + 1))))``: the
-    one formula behind `confidence_sequence` (v grows with the subjects) and `stats.mixture_sequence` (with the
-    information).
+    Two-sided, the mean is mixed over N(0, v): ``se sqrt((v + 1) / v (log(v + 1) - 2 log alpha))``, and its inverse
+    ``min(1, exp(log(v + 1) / 2 - A))`` with ``A = z^2 v / (2 (v + 1))``. One-sided, it is mixed over the half of it on
+    that side: ``se sqrt(2 (v + 1) / v log(1 + sqrt(v + 1) / (2 alpha)))``, and its inverse
+    ``min(1, sqrt(v + 1) / (2 (exp(A) - 1)))``; the normal distribution function in the ratio is replaced by its lower
+    bound ``1 - exp(-A)``. That is nearly the two-sided sequence at twice alpha. The one formula behind
+    `confidence_sequence` (v grows with the subjects) and `stats.mixture_sequence` (with the information).
 
     References
     ----------
     .. [1] Robbins, H. (1970). Statistical methods related to the law of the iterated logarithm. Ann. Math.
        Statist. 41, 1397-1409.
+    .. [2] Waudby-Smith, I. et al. (2024). Ann. Statist. 52, 2613-2640, appendix B (one-sided sequences).
     """
     z = estimate / standard_error
-    p_value = max(P_VALUE_FLOOR, math.exp(min(0.0, -log_mixture_ratio(z, v))))
-    if (alternative == "greater" and z <= 0.0) or (alternative == "less" and z >= 0.0):
-        p_value = 1.0
-    half = standard_error * math.sqrt((v + 1.0) / v * (math.log1p(v) - 2.0 * math.log(alpha)))
+    log_ratio = log_mixture_ratio(z, v)
+    if alternative == "two-sided":
+        log_bound = 0.5 * math.log1p(v) - math.log(alpha)
+    else:
+        log_bound = math.log1p(math.sqrt(v + 1.0) / (2.0 * alpha))
+        exponent = log_ratio + 0.5 * math.log1p(v)
+        towards = z > 0.0 if alternative == "greater" else z < 0.0
+        shrunk = -math.expm1(-exponent)
+        log_ratio = math.log(2.0 * shrunk) + log_ratio if towards and shrunk > 0.0 else 0.0
+    p_value = max(P_VALUE_FLOOR, math.exp(min(0.0, -log_ratio)))
+    half = standard_error * math.sqrt(2.0 * (v + 1.0) / v * log_bound)
     return ConfidenceSequence(
         estimate=estimate,
         ci_lower=None if alternative == "less" or not math.isfinite(half) else estimate - half,

@@ -411,14 +411,14 @@ def _ruled_out(e: Evidence, finding: str) -> str:
     ends = [bound for bound in (e.ci_lower, e.ci_upper) if bound is not None]
     size = format_number(max(abs(bound) for bound in ends), e.unit) if ends else None
     if len(ends) == 2:
-        ruled = f"effects beyond ±{size} are ruled out"
+        ruled = f"effects beyond ±{size} are ruled out, smaller ones are not"
     elif e.ci_lower is not None:
-        ruled = f"effects below {format_number(e.ci_lower, e.unit)} are ruled out"
+        ruled = f"effects below {format_number(e.ci_lower, e.unit)} are ruled out, higher ones are not"
     elif e.ci_upper is not None:
-        ruled = f"effects above {format_number(e.ci_upper, e.unit)} are ruled out"
+        ruled = f"effects above {format_number(e.ci_upper, e.unit)} are ruled out, lower ones are not"
     else:
         ruled = "nothing is ruled out"
-    return f"Inconclusive: {ruled}, smaller ones are not; {finding}."
+    return f"Inconclusive: {ruled}; {finding}."
 
 
 def _days(days_left: float | None) -> str:

@@ -34,8 +34,7 @@ def mixture_sequence(
         the data are seen. About the size of the effects that matter.
     alpha : float
     alternative : {"two-sided", "greater", "less"}
-        One-sided sequences are open on one side, and their p-value is 1 when the estimate points the other way; both
-        keep their promise, and are conservative.
+        One-sided sequences are open on one side, and their p-value is 1 when the estimate points the other way.
 
     Returns
     -------
@@ -51,7 +50,8 @@ def mixture_sequence(
     -----
     With ``s`` the standard error the likelihood ratio is
     ``s / sqrt(s^2 + tau^2) exp(tau^2 d^2 / (2 s^2 (s^2 + tau^2)))``: equation 10 of [1]_ with ``s^2 = 2 V / n``. The
-    p-value is one over it. The interval holds the effects for which the ratio stays below ``1 / alpha``.
+    p-value is one over it. The interval holds the effects for which the ratio stays below ``1 / alpha``. One-sided, the
+    effects that are mixed over lie on that side: `stats.always_valid.mixture_interval`.
 
     References
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -449,6 +450,19 @@ def test_no_effect_is_never_called_no_difference():
     assert found.decision == "inconclusive"
     assert "are ruled out" in found.recommendation
     assert "no difference" not in found.recommendation.lower()
+
+
+@pytest.mark.parametrize(
+    ("alternative", "words"),
+    [
+        ("two-sided", r"beyond ±[\d.]+ are ruled out, smaller ones are not"),
+        ("greater", r"below −[\d.]+ are ruled out, higher ones are not"),
+        ("less", r"above [\d.]+ are ruled out, lower ones are not"),
+    ],
+)
+def test_what_is_left_open_lies_on_the_other_side_of_what_is_ruled_out(alternative, words):
+    found = analyze_values([1.0, 2.0, 3.0, 4.0], [1.1, 2.0, 3.1, 3.9], alternative=alternative)
+    assert re.search(words, found.recommendation)
 
 
 def test_an_improbably_large_lift_is_flagged():

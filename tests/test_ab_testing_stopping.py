@@ -326,6 +326,19 @@ def test_twenty_looks_at_nothing_stop_at_most_73_times_in_1000(stopping):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"sequential_test": "msprt", "mixing_sd": 0.3}])
+def test_a_one_sided_sequence_errs_at_most_as_promised_and_finds_more_than_a_two_sided_one(settings):
+    def simulated(effect, alternative):
+        config = design(
+            planned_sample_size=300, min_sample_size=10, stopping="always_valid", alternative=alternative, **settings
+        )
+        return simulate_experiment(config, effect=effect, n_looks=20, n_simulations=1000, seed=11).significant_rate
+
+    assert simulated(0.0, "greater") <= 0.05
+    assert simulated(0.25, "greater") > simulated(0.25, "two-sided") + 0.03
+
+
+@pytest.mark.slow
 def test_the_mixture_test_with_twenty_looks_errs_at_most_as_promised():
     config = design(
         planned_sample_size=400, min_sample_size=10, stopping="always_valid", sequential_test="msprt", mixing_sd=0.2

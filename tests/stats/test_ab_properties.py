@@ -224,6 +224,21 @@ def test_a_confidence_sequence_leaves_out_zero_exactly_when_its_p_value_says_so(
     assert found.half_width > 1.0
 
 
+@given(some.floats(0, 6), some.integers(2, 10**6), alphas)
+def test_a_one_sided_confidence_sequence_gains_on_its_side_and_says_nothing_of_the_other(z, n, alpha):
+    both = always_valid.confidence_sequence(z, 1.0, n, alpha=alpha)
+    above = always_valid.confidence_sequence(z, 1.0, n, alpha=alpha, alternative="greater")
+    below = always_valid.confidence_sequence(-z, 1.0, n, alpha=alpha, alternative="less")
+    assert (above.ci_lower, above.ci_upper) == (pytest.approx(-below.ci_upper), below.ci_lower)
+    assert above.p_value == below.p_value
+    assert always_valid.confidence_sequence(-z, 1.0, n, alpha=alpha, alternative="greater").p_value == 1.0
+    assert both.ci_lower < above.ci_lower
+    assume(abs(above.p_value - alpha) > 1e-9)
+    assert (above.ci_lower > 0) == (above.p_value < alpha)
+    if both.p_value < 0.05:  # at most two-sided evidence is worth twice of it on one side, with the bound's small loss
+        assert 0.5 * both.p_value <= above.p_value <= 0.65 * both.p_value
+
+
 @given(some.lists(some.floats(0, 1), min_size=1, max_size=8))
 def test_adjusted_p_values_keep_their_order_and_never_shrink(p):
     for method in multiplicity.METHODS.values():
