@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 
+SHOWN_NAMES = 8  # of the columns that a message lists
+
+
 def to_subject(user_id: object) -> str:
     """Return the id of a subject as text, or say what is wrong with it."""
     if type(user_id) is str and user_id.isascii() and user_id.isprintable() and user_id.strip():
@@ -83,8 +86,12 @@ def to_columns(
             table = {"user_id": [row[0] for row in listed], "value": [row[1] for row in listed]}
     missing = [name for name in required if name not in table]
     if missing and any(table.values()):
+        listed_names = sorted(table)
+        more = f" and {len(listed_names) - SHOWN_NAMES:,} more" if len(listed_names) > SHOWN_NAMES else ""
+        there = ", ".join(map(repr, listed_names[:SHOWN_NAMES]))
         raise ValueError(
-            f"the column {missing[0]!r} is missing; there are {', '.join(map(repr, sorted(table))) or 'none'}"
+            f"the column {missing[0]!r} is missing; there are {there}{more}. Give a DataFrame, one mapping per row, "
+            "or a mapping of columns"
         )
     for name in missing:
         table[name] = []

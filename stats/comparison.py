@@ -27,7 +27,7 @@ from stats.means import (
     upper_quantile,
     welch_t_test,
 )
-from stats.moments import JointStatistics, MeanStatistics
+from stats.moments import ROUNDING, JointStatistics, MeanStatistics
 from stats.proportions import (
     chi_square_test,
     cohen_h,
@@ -206,7 +206,8 @@ def stratified_effect(
     Returns
     -------
     effect, standard_error, df, baseline, treatment, baseline_se, treatment_se : float, or None
-        None when no stratum has two subjects in both arms, or there is no variance.
+        None when no stratum has two subjects in both arms, or there is no variance beyond rounding: a standard error
+        below `ROUNDING` of the larger mean, as in R's ``t.test`` ("data are essentially constant").
 
     Notes
     -----
@@ -232,7 +233,7 @@ def stratified_effect(
         parts += [(weight * weight * arm.variance / arm.n, arm.n) for arm in (a, b)]
         v1 += weight * weight * a.variance / a.n
         v2 += weight * weight * b.variance / b.n
-    if not v1 + v2 > 0.0:
+    if not math.sqrt(v1 + v2) > ROUNDING * max(abs(first), abs(second)):
         return None
     # Shares of the variance are squared, not variances: their fourth powers would overflow from 1e77 on.
     df = 1.0 / sum((part / (v1 + v2)) ** 2 / (n - 1) for part, n in parts)
@@ -304,7 +305,9 @@ def compare_means(
         return _nothing(method, baseline.n, treatment.n, first, second, reason)
     found = stratified_effect(strata)
     if found is None:
-        reason = "no phase has two subjects in both variants" if len(strata) > 1 else "the values do not vary at all"
+        reason = "no phase has two subjects in both variants"
+        if any(a.n >= 2 and b.n >= 2 for a, b in strata):
+            reason = "the values do not vary, or only by rounding"
         return _nothing(method, baseline.n, treatment.n, first, second, reason)
     if len(strata) == 1:
         test = welch_t_test(baseline, treatment, alpha=alpha, alternative=choice)

@@ -17,7 +17,7 @@ from typing import Literal
 
 from scipy import special
 
-from stats.moments import JointStatistics, MeanStatistics
+from stats.moments import ROUNDING, JointStatistics, MeanStatistics
 
 __all__ = [
     "ALTERNATIVES",
@@ -472,7 +472,7 @@ def cuped(arms: list[JointStatistics]) -> CupedAdjustment:
     Returns
     -------
     CupedAdjustment
-        theta is 0 when the covariate does not vary: nothing is adjusted.
+        theta is 0 when the covariate does not vary, or only by rounding: nothing is adjusted.
 
     Raises
     ------
@@ -502,15 +502,14 @@ def cuped(arms: list[JointStatistics]) -> CupedAdjustment:
         pooled = pooled + arm
     if pooled.n < 2:
         raise ValueError(f"cuped needs at least two subjects with a covariate, got {pooled.n}")
-    theta = pooled.xy_deviations / pooled.x_deviations if pooled.x_deviations > 0.0 else 0.0
+    varies = math.sqrt(pooled.x_deviations / pooled.n) > ROUNDING * abs(pooled.x_mean)
+    theta = pooled.xy_deviations / pooled.x_deviations if varies else 0.0
     adjusted = []
     reduction: list[float | None] = []
     for arm in arms:
-        deviations = arm.y_deviations - 2.0 * theta * arm.xy_deviations + theta * theta * arm.x_deviations
+        deviations = arm.residual_deviations(theta)
         adjusted.append(
-            MeanStatistics(
-                n=arm.n, mean=arm.y_mean - theta * (arm.x_mean - pooled.x_mean), deviations=max(deviations, 0.0)
-            )
+            MeanStatistics(n=arm.n, mean=arm.y_mean - theta * (arm.x_mean - pooled.x_mean), deviations=deviations)
         )
         reduction.append(1.0 - deviations / arm.y_deviations if arm.y_deviations > 0.0 else None)
     return CupedAdjustment(theta=theta, arms=adjusted, variance_reduction=reduction)

@@ -17,7 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["JointStatistics", "MeanStatistics", "as_values", "winsorize"]
+__all__ = ["ROUNDING", "JointStatistics", "MeanStatistics", "as_values", "winsorize"]
+
+# Of the mean: a spread below it is rounding, not data. R's t.test calls such data "essentially constant".
+ROUNDING = 10.0 * np.finfo(np.float64).eps.item()
+_CANCELLED = 1e-12  # of its terms: what rounding leaves of a difference of sums over a million values
 
 _BLOCK = 8192  # values at a time: what the cache holds, and too few for a linear algebra library to start threads
 
@@ -221,6 +225,21 @@ class JointStatistics:
     def covariance(self) -> float:
         """Sample covariance with n - 1 in the denominator; 0.0 below two subjects."""
         return self.xy_deviations / (self.n - 1) if self.n > 1 else 0.0
+
+    def residual_deviations(self, slope: float) -> float:
+        """Return the sum of squared deviations of ``y - slope x``; 0 where the terms cancel but for rounding.
+
+        Parameters
+        ----------
+        slope : float
+
+        Notes
+        -----
+        ``S_yy - 2 b S_xy + b^2 S_xx``. Rounding leaves about 1e-16 of the terms, a positive or a negative number.
+        """
+        fitted = slope * slope * self.x_deviations
+        rest = self.y_deviations - 2.0 * slope * self.xy_deviations + fitted
+        return 0.0 if rest <= _CANCELLED * (self.y_deviations + fitted) else rest
 
     def __add__(self, other: JointStatistics) -> JointStatistics:
         """Return the statistics of both groups together."""

@@ -215,5 +215,5 @@ def ratio_statistics(arm: JointStatistics) -> MeanStatistics:
     if arm.x_mean == 0.0:
         raise ValueError("the denominators add up to zero; the ratio does not exist")
     ratio = arm.y_mean / arm.x_mean
-    deviations = arm.y_deviations - 2.0 * ratio * arm.xy_deviations + ratio * ratio * arm.x_deviations
-    return MeanStatistics(n=arm.n, mean=ratio, deviations=max(deviations, 0.0) / (arm.x_mean * arm.x_mean))
+    deviations = arm.residual_deviations(ratio) / (arm.x_mean * arm.x_mean)
+    return MeanStatistics(n=arm.n, mean=ratio, deviations=deviations)

@@ -168,6 +168,43 @@ def test_what_cannot_be_compared_has_no_p_value_and_says_why(lite, baseline, tre
     assert found._repr_html_()
 
 
+def test_what_varies_by_rounding_alone_has_no_p_value(lite):
+    """The mean of six times 0.1 is not 0.1: without a bound, as R's t.test has, that shipped with p = 1e-19."""
+    exp_id = lite.create_experiment(design())
+    rows = [
+        {"user_id": f"{variant}{index}", "value": 0.1, "variant": variant}
+        for variant, most in (("baseline", 3), ("treatment", 9))
+        for index in range(20)
+        for _ in range(1 + index % most)
+    ]
+    lite.record_events(exp_id, rows)
+    found = [lite.analyze_experiment(exp_id)]
+    rng = np.random.default_rng(2)
+    size = rng.integers(1, 50, (2, 40)).astype(float)
+    found.append(analyze_values(np.full(50, 0.3), [0.1 + 0.2, 0.3] * 25))
+    found.append(analyze_values(*(np.column_stack([0.3 * x, x]) for x in size), metric_type="ratio"))
+    covered = lite.create_experiment(design("covered", covariate="before"))
+    before = [(f"u{index}", float(value)) for index, value in enumerate(rng.normal(100.0, 5.0, 200))]
+    lite.record_events(covered, [(user, 0.7 * value + 3.0) for user, value in before])
+    lite.record_attributes(covered, [{"user_id": user, "before": value} for user, value in before])
+    found.append(lite.analyze_experiment(covered))
+    for one in found:
+        assert (one.status, one.p_value) == ("insufficient_data", None)
+        assert "do not vary" in one.recommendation
+
+
+def test_a_covariate_that_varies_by_rounding_alone_adjusts_nothing(lite):
+    exp_id = lite.create_experiment(design(covariate="before"))
+    values = [(f"u{index}", float(value)) for index, value in enumerate(np.random.default_rng(3).normal(size=60))]
+    lite.record_events(exp_id, values)
+    plain = lite.analyze_experiment(exp_id)
+    before = [{"user_id": user, "before": 0.3 if index % 3 else 0.1 + 0.2} for index, (user, _) in enumerate(values)]
+    lite.record_attributes(exp_id, before)
+    found = lite.analyze_experiment(exp_id)
+    assert found.effect == pytest.approx(plain.effect, rel=1e-12)
+    assert found.p_value == pytest.approx(plain.p_value, rel=1e-12)
+
+
 def test_a_tiny_p_value_is_never_zero(lite):
     exp_id = lite.create_experiment(design())
     rng = np.random.default_rng(0)
@@ -614,6 +651,13 @@ def test_a_wrong_value_in_memory_is_refused_alone_and_among_the_events_of_its_su
 def test_wrong_pairs_of_a_ratio_in_memory_are_refused(pairs):
     with pytest.raises(ValueError, match="values of baseline"):
         analyze_values(pairs, [[1, 2], [2, 3]], "ratio")
+
+
+def test_a_message_about_columns_stays_short(lite):
+    exp_id = lite.create_experiment(design(covariate="before"))
+    with pytest.raises(ValueError, match=r"there are 'u0', .* and 192 more\. Give a DataFrame") as caught:
+        lite.record_attributes(exp_id, {f"u{index}": [index] for index in range(200)})
+    assert len(str(caught.value)) < 300
 
 
 def test_rows_without_a_subject_are_refused_in_memory():
