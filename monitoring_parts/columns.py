@@ -89,24 +89,28 @@ def read_column(series: Any) -> Column:
         return _categories(series, n)
     if types.is_numeric_dtype(dtype):
         whole = types.is_integer_dtype(dtype)
-        return _numbers(series.to_numpy(dtype=np.float64, na_value=np.nan), n, whole=whole)
+        numpy_type = getattr(dtype, "numpy_dtype", np.dtype(np.float64))
+        return _numbers(series.to_numpy(dtype=np.float64, na_value=np.nan), n, whole=whole, stored=numpy_type)
     if types.is_object_dtype(dtype):
         return _objects(series, n)
     return _categories(series, n)
 
 
-def _numbers(values: npt.NDArray[Any], n: int, *, whole: bool) -> Column:
+def _numbers(values: npt.NDArray[Any], n: int, *, whole: bool, stored: np.dtype[Any] | None = None) -> Column:
+    kind = values.dtype if stored is None else stored
+    bits = min(64, 8 * kind.itemsize) if kind.kind == "f" else 64
     numbers = values.astype(np.float64, copy=False)
     if whole and values.dtype.kind in "iu":
         return Column(family="number", n=n, values=numbers, whole=True)
     with np.errstate(over="ignore", invalid="ignore"):
         clean = bool(np.isfinite(numbers.sum())) if n else True
     if clean:
-        return Column(family="number", n=n, values=numbers, whole=whole)
+        return Column(family="number", n=n, values=numbers, whole=whole, bits=bits)
     finite = np.isfinite(numbers)
     n_null = int(np.isnan(numbers).sum())
     kept = numbers[finite]
-    return Column(family="number", n=n, n_null=n_null, n_infinite=n - n_null - int(kept.size), values=kept, whole=whole)
+    n_infinite = n - n_null - int(kept.size)
+    return Column(family="number", n=n, n_null=n_null, n_infinite=n_infinite, values=kept, whole=whole, bits=bits)
 
 
 def _booleans(series: Any, n: int) -> Column:

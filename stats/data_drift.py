@@ -45,6 +45,7 @@ from stats.profiles import (
     Column,
     FeatureCounts,
     FeatureProfile,
+    at_precision,
     category_counts,
     count_any,
     is_categorical,
@@ -198,7 +199,10 @@ def compare_columns(
         return _compare_categories(feature, left, right, len(left), kind, fields, psi_threshold, minimum_rows)
     if not _usable(reference) or not _usable(current):
         return _all_null(feature, reference, current, *_base(feature, reference, current))
-    x, y = np.sort(reference.values), np.sort(current.values)  # type: ignore[arg-type]  # numbers: values are there
+    assert reference.values is not None
+    assert current.values is not None
+    bits = min(reference.bits, current.bits)
+    x, y = np.sort(at_precision(reference.values, bits)), np.sort(at_precision(current.values, bits))
     deciles = psi_edges(np.unique(sorted_quantiles(x, np.linspace(0.0, 1.0, 11)[1:-1])))
     left_bins, right_bins = bin_counts(x, deciles, assume_sorted=True), bin_counts(y, deciles, assume_sorted=True)
     test = ks_two_sample(x, y, assume_sorted=True)

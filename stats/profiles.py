@@ -33,6 +33,7 @@ __all__ = [
     "FeatureCounts",
     "FeatureProfile",
     "add_counts",
+    "at_precision",
     "count_any",
     "count_column",
     "counts_from_bytes",
@@ -73,6 +74,8 @@ class Column:
         Rows by category, for families text and boolean.
     whole : bool
         Whether the numbers are of an integer type.
+    bits : {16, 32, 64}
+        Of the floats that the numbers were stored as; see `at_precision`.
     """
 
     family: str
@@ -82,6 +85,7 @@ class Column:
     values: FloatArray | None = None
     counts: dict[str, int] | None = None
     whole: bool = False
+    bits: int = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +146,8 @@ class FeatureProfile:
         The edges of the population stability index.
     n_distinct : int
         Different categories; 0 for numbers.
+    bits : {16, 32, 64}
+        Of the floats that the reference was stored as.
     """
 
     family: str
@@ -150,6 +156,7 @@ class FeatureProfile:
     edges: FloatArray
     decile_edges: FloatArray
     n_distinct: int = 0
+    bits: int = 64
 
 
 def is_categorical(column: Column) -> bool:
@@ -188,6 +195,30 @@ def category_counts(column: Column) -> dict[str, int]:
     found, counts = np.unique(column.values, return_counts=True)
     pairs = [(number_label(float(value)), int(count)) for value, count in zip(found, counts, strict=True)]
     return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+
+def at_precision(values: FloatArray, bits: int) -> FloatArray:
+    """Return numbers as floats of fewer bits would hold them, beyond the largest of these as the largest.
+
+    Notes
+    -----
+    A model that was trained on 64 bits is often served 32: 0.1 then comes back as 0.10000000149, and every value that
+    many rows share would seem to have moved. Two samples are compared at the precision of the coarser one.
+
+    References
+    ----------
+    .. [1] IEEE 754-2019, Standard for Floating-Point Arithmetic, section 3.3.
+
+    Examples
+    --------
+    >>> bool(at_precision(np.array([0.1]), 32)[0] == np.float32(0.1))
+    True
+    """
+    if bits >= 64:
+        return values
+    kind = np.dtype(f"f{bits // 8}")
+    largest = float(np.finfo(kind).max)
+    return np.clip(values, -largest, largest).astype(kind).astype(np.float64)
 
 
 def number_label(value: float) -> str:
@@ -251,6 +282,7 @@ def profile_column(column: Column, *, ordered: FloatArray | None = None) -> Feat
         counts=FeatureCounts(n=column.n),
         edges=edges,
         decile_edges=deciles,
+        bits=column.bits,
     )
     return FeatureProfile(
         family=column.family,
@@ -258,6 +290,7 @@ def profile_column(column: Column, *, ordered: FloatArray | None = None) -> Feat
         counts=_count_numbers(profile, column, ordered=values),
         edges=edges,
         decile_edges=deciles,
+        bits=column.bits,
     )
 
 
@@ -417,6 +450,7 @@ def profile_to_bytes(profile: FeatureProfile) -> bytes:
         "categorical": profile.categorical,
         "n_distinct": profile.n_distinct,
         "n_deciles": int(profile.decile_edges.size),
+        "bits": profile.bits,
     }
     return _pack(header, np.concatenate([profile.decile_edges, profile.edges]), profile.counts.bins)
 
@@ -432,6 +466,7 @@ def profile_from_bytes(data: bytes) -> FeatureProfile:
         edges=edges[split:],
         decile_edges=edges[:split],
         n_distinct=int(header["n_distinct"]),
+        bits=int(header.get("bits", 64)),  # profiles of before it was kept
     )
 
 
@@ -501,14 +536,26 @@ def _count_numbers(profile: FeatureProfile, column: Column, *, ordered: FloatArr
             n_infinite=column.n_infinite,
             bins=np.zeros(profile.edges.size + 1, dtype=np.int64),
         )
+    bits, edges = min(profile.bits, column.bits), profile.edges
+    if column.bits > bits:
+        values = at_precision(values, bits)
+    if profile.bits > bits:
+        edges = _apart(at_precision(edges, bits))
     mean, spread = mean_and_deviation(values)
     return FeatureCounts(
         n=column.n,
         n_null=column.n_null,
         n_infinite=column.n_infinite,
-        bins=bin_counts(values, profile.edges, assume_sorted=ordered is not None),
+        bins=bin_counts(values, edges, assume_sorted=ordered is not None),
         mean=mean,
         spread=spread,
         minimum=float(values[0] if ordered is not None else values.min()),
         maximum=float(values[-1] if ordered is not None else values.max()),
     )
+
+
+def _apart(edges: FloatArray) -> FloatArray:
+    """Return ascending edges strictly ascending: of those that coincide, the later ones moved up by one float each."""
+    for index in np.flatnonzero(np.diff(edges) <= 0.0) + 1:
+        edges[index] = np.nextafter(edges[index - 1], np.inf)
+    return edges

@@ -463,3 +463,35 @@ def test_twenty_features_without_drift_raise_any_in_at_most_ten_of_a_hundred_run
         return numeric | {f"c{i}": rng.choice(list("abcde"), rows) for i in range(6)}
 
     assert sum(quick.detect_data_drift(frame(), frame()).drift_detected for _ in range(100)) <= 10
+
+
+@pytest.mark.parametrize("stored", ["float32", "float16", "Float32"])
+@pytest.mark.parametrize("which", ["reference", "current"])
+def test_numbers_stored_in_fewer_bits_have_not_moved(quick: ModelMonitoring, stored: str, which: str) -> None:
+    """0.1 in 32 bits is 0.10000000149: a constant column and one of few values had drifted, with p = 1e-300."""
+    rng = np.random.default_rng(5)
+
+    def rows() -> pd.DataFrame:
+        shared = np.where(rng.random(2000) < 0.5, 0.1, rng.exponential(size=2000))
+        return pd.DataFrame(
+            {"constant": np.full(2000, 0.3), "few": rng.choice([0.1, 0.2, 0.3, 0.7], 2000), "half": shared}
+        )
+
+    frames = {"reference": rows(), "current": rows()}
+    frames[which] = frames[which].astype(stored)
+    found = quick.detect_data_drift(frames["reference"], frames["current"])
+    quick.set_reference("churn", "1", frames["reference"])
+    quick.log_features("churn", "1", frames["current"])
+    kept = quick.detect_feature_drift("churn", "1")
+    for name in ("constant", "few", "half"):
+        for one in (found.features[name], kept.features[name]):
+            assert not one.drifted
+            assert one.psi < 0.02
+            assert one.p_value > 0.01
+    moved = frames["current"] + 1.0
+    quick.log_features("churn", "1", moved)
+    for drift in (
+        quick.detect_data_drift(frames["reference"], moved),
+        quick.detect_feature_drift("churn", "1"),
+    ):
+        assert all(one.drifted for one in drift.features.values())
