@@ -113,6 +113,28 @@ def test_the_split_test_agrees_with_scipy():
     assert srm.srm_p_value(counts, weights) == pytest.approx(theirs.pvalue, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("counts", "shares", "expected"),
+    [  # R 4.2.2: 2 * min(pbinom(k, n, p), pbinom(k - 1, n, p, lower.tail = FALSE)), times the variants if more than two
+        ([3, 0], [0.01, 0.99], 2.0e-6),
+        ([100, 3], [0.999, 0.001], 0.0003281968326921),
+        ([0, 0, 5], [0.98, 0.01, 0.01], 6.0e-10),
+    ],
+)
+def test_an_alarm_over_a_split_stands_up_to_an_exact_test_where_few_are_expected(counts, shares, expected):
+    assert srm.srm_p_value(counts, shares) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("shares", "n"), [([0.99, 0.01], 30), ([0.9, 0.1], 30), ([0.95] + [0.01] * 5, 200), ([0.02] * 50, 100)]
+)
+def test_a_right_split_of_few_subjects_is_called_broken_in_at_most_one_of_a_thousand_tests(shares, n):
+    counts = np.random.default_rng(8).multinomial(n, shares, size=20_000)
+    different, times = np.unique(counts, axis=0, return_counts=True)
+    alarms = [srm.srm_p_value(row.tolist(), shares) < srm.SRM_ALPHA for row in different]
+    assert times[alarms].sum() <= 20  # of 20,000; Pearson's chi-square alone gives 27 to 117
+
+
 # -- relative effects ---------------------------------------------------------------------------------
 
 
