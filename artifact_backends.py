@@ -8,6 +8,7 @@ atomic there.
 from __future__ import annotations
 
 import errno
+import io
 import mmap
 import os
 import stat
@@ -40,9 +41,12 @@ __all__ = [
     "UnfinishedFile",
     "explained",
     "one_line",
+    "own_pages",
     "storage_error",
     "write_all",
 ]
+
+HUGE_PAGE_BYTES = 2 << 20  # below one huge page there is nothing to gain
 
 MAPPED_UPLOAD_BYTES = 32 << 20  # above it an upload is mapped from its temporary file, not read into memory
 
@@ -89,7 +93,9 @@ class Backend(Protocol):
 class Unfinished(Protocol):
     """A file being written: it has no content name yet."""
 
-    file: IO[bytes]
+    @property
+    def file(self) -> IO[bytes]:
+        """Where its bytes go, front to back."""
 
     def finish(self, name: str) -> None:
         """Make the bytes durable under a name."""
@@ -166,6 +172,60 @@ class FolderBackend:
         return True
 
 
+class _DirectFile(io.FileIO):
+    """A new file to write front to back, whose whole blocks pass the page cache by where the system can do that.
+
+    The bytes must be on the disk before they get a name, so a copy of them in the cache only costs: finding memory
+    for it (most of the time of writing, where the system has to ask a hypervisor), and the cached pages of others.
+    The end, which is no whole block, goes by way of the cache as usual.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w+b")
+        self._block = own_pages(HUGE_PAGE_BYTES)  # devices want memory that begins at a page, and whole sectors
+        self._filled = 0
+        self._is_direct = False
+
+    def write(self, data: Any) -> int:
+        """Take as many bytes as the block has room for."""
+        with memoryview(data).cast("B") as view:
+            count = min(len(view), HUGE_PAGE_BYTES - self._filled)
+            self._block[self._filled : self._filled + count] = view[:count]
+        self._filled += count
+        if self._filled == HUGE_PAGE_BYTES:
+            self._empty(direct=True)
+        return count
+
+    def end(self) -> None:
+        """Write what is left in the block; without this it is dropped."""
+        self._empty(direct=False)
+
+    def _empty(self, *, direct: bool) -> None:
+        self._set_direct(direct)
+        done = 0
+        with memoryview(self._block) as block:
+            while done < self._filled:
+                try:
+                    done += os.write(self.fileno(), block[done : self._filled])
+                except OSError as error:  # a file system that has the flag and not the deed
+                    if not (self._is_direct and error.errno == errno.EINVAL):
+                        raise
+                    self._set_direct(False)
+        self._filled = 0
+
+    def _set_direct(self, wanted: bool) -> None:
+        if wanted == self._is_direct or _fcntl is None or not hasattr(os, "O_DIRECT"):
+            return
+        flags = _fcntl.fcntl(self.fileno(), _fcntl.F_GETFL)
+        try:
+            _fcntl.fcntl(self.fileno(), _fcntl.F_SETFL, flags ^ os.O_DIRECT)
+        except OSError:  # a file system without it
+            if not wanted:
+                raise
+        else:
+            self._is_direct = wanted
+
+
 class UnfinishedFile:
     """A temporary file beside its final place; its writer holds a lock on it that dies with the process."""
 
@@ -181,11 +241,11 @@ class UnfinishedFile:
             if os.fstat(descriptor).st_nlink:
                 break
             os.close(descriptor)  # a sweep came between making and locking it
-        self.file: IO[bytes] = os.fdopen(descriptor, "w+b", buffering=0)
+        self.file = _DirectFile(descriptor)
 
     def finish(self, name: str) -> None:
         """Flush to the disk and rename."""
-        self.file.flush()
+        self.file.end()
         os.fsync(self.file.fileno())
         # Replacing a file of that name is a repair: equal hash, equal bytes, unless the old one is damaged.
         os.replace(self.path, self.folder / name)
@@ -359,6 +419,19 @@ def explained(what: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise storage_error(what, error) from error
+
+
+def own_pages(size: int) -> mmap.mmap:
+    """Return anonymous memory, on huge pages where the system has them.
+
+    The faults of ordinary ones cost as much as hashing what is put there.
+    """
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return mmap.mmap(-1, size)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without huge pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
 
 
 def write_all(file: IO[bytes], data: bytes | memoryview) -> None:

@@ -26,13 +26,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import unquote, urlsplit
 
 from artifact_backends import (
+    HUGE_PAGE_BYTES,
     TEMPORARY_PREFIX,
     Backend,
     Entry,
@@ -42,6 +43,7 @@ from artifact_backends import (
     UnfinishedFile,
     explained,
     one_line,
+    own_pages,
     storage_error,
     write_all,
 )
@@ -68,9 +70,9 @@ __all__ = [
 
 CHUNK_BYTES = 1 << 20  # read, hashed and written at a time
 
-DEFAULT_GRACE_SECONDS = 3600.0  # an upload may be this far ahead of its row before a sweep looks at it
+GATHERED_BYTES = 1 << 16  # smaller pieces are gathered before they are hashed
 
-HUGE_PAGE_BYTES = 2 << 20  # below one huge page there is nothing to gain
+DEFAULT_GRACE_SECONDS = 3600.0  # an upload may be this far ahead of its row before a sweep looks at it
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -184,9 +186,10 @@ class _HashingFile(io.RawIOBase):
         return self.size
 
     def write(self, data: Any) -> int:
-        with memoryview(data) as view:
+        # Not more at a time than the processor's cache holds: the bytes that are hashed are copied next.
+        with memoryview(data) as whole, whole[:CHUNK_BYTES] as view:
             if self.is_discarded:  # the buffer in front empties itself when it is collected
-                return len(view)
+                return len(whole)
             self.hash.update(view)
             write_all(self._unfinished.file, view)
             self.size += len(view)
@@ -204,7 +207,7 @@ class BlobWriter(io.BufferedWriter):
 
     def __init__(self, unfinished: Unfinished) -> None:
         self._hashing = _HashingFile(unfinished)
-        super().__init__(self._hashing, CHUNK_BYTES)
+        super().__init__(self._hashing, GATHERED_BYTES)
         self._unfinished = unfinished
         self._blob: StoredBlob | None = None
 
@@ -386,12 +389,11 @@ class ArtifactStore:
     def read_buffer(self, sha256: str) -> io.BytesIO | mmap.mmap:
         """Return the verified bytes as a file in memory, the fastest way there is.
 
-        A large file of a folder is read into anonymous memory on huge pages where the system has them: with ordinary
-        ones, the faults of fresh memory cost as much as hashing. It is a copy: what happens to the file later
-        does not change it.
+        A large file of a folder is read into memory of its own, on huge pages where there are some. It is a copy: what
+        happens to the file later does not change it.
         """
         name = check_sha256(sha256)
-        if isinstance(self._backend, FolderBackend) and hasattr(mmap, "MADV_HUGEPAGE"):
+        if isinstance(self._backend, FolderBackend):
             with self._reading(name), self._backend.open(name) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size >= HUGE_PAGE_BYTES:
@@ -663,9 +665,7 @@ def _altered(url: str, name: str, found: str, size: int) -> str:
 
 def _read_anonymously(file: IO[bytes], size: int) -> tuple[mmap.mmap, str]:
     """Return the first `size` bytes of an unbuffered file in memory of their own, and their hash."""
-    buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # a kernel without huge pages
-        buffer.madvise(mmap.MADV_HUGEPAGE)
+    buffer = own_pages(size)
     digest, done = hashlib.sha256(), 0
     with memoryview(buffer) as view:
         while done < size:

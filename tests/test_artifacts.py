@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -22,7 +23,9 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+import artifact_backends
 import artifacts
+from artifact_backends import HUGE_PAGE_BYTES
 from artifacts import ArtifactStore, StoredBlob, check_artifact_path, check_sha256
 from db import ArtifactError, BlobRow, Database, ModelFileRow, ModelRow, ModelVersionRow, StorageError
 from values import to_utc
@@ -330,6 +333,47 @@ def test_a_really_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path):
         assert store.read_bytes(small.sha256) == b"small"
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("size", [0, 1, HUGE_PAGE_BYTES - 1, HUGE_PAGE_BYTES, HUGE_PAGE_BYTES + 1, 5_000_003])
+def test_a_file_of_any_size_is_stored_as_it_is(size, store, tmp_path):
+    data = os.urandom(size)
+    given = tmp_path / "given"
+    given.write_bytes(data)
+    blob = store.put_file(given)
+    assert blob == StoredBlob(sha256=sha(data), size_bytes=size)
+    assert (Path(store.url) / "sha256" / blob.sha256).read_bytes() == data
+    assert store.copy_to(blob.sha256, tmp_path / "copy").read_bytes() == data
+
+
+@pytest.mark.parametrize("refused", ["the flag", "the first block", "the second block after a part of it"])
+def test_a_file_system_that_cannot_write_past_its_cache_stores_the_same(refused, store, monkeypatch):
+    if not hasattr(os, "O_DIRECT"):
+        pytest.skip("this system has no direct writing to refuse")
+    set_flags, write, tried = fcntl.fcntl, os.write, []
+
+    def fcntl_of_its_own(descriptor, command, flags=0):
+        if refused == "the flag" and command == fcntl.F_SETFL and flags & os.O_DIRECT:
+            tried.append("flag")
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return set_flags(descriptor, command, flags)
+
+    def write_of_its_own(descriptor, data):
+        if set_flags(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            tried.append("write")
+            if refused == "the first block" or len(tried) > 2:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return write(descriptor, data[:4096] if len(tried) == 2 else data)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(artifact_backends._fcntl, "fcntl", fcntl_of_its_own)
+    monkeypatch.setattr(artifact_backends.os, "write", write_of_its_own)
+    data = os.urandom(3 * HUGE_PAGE_BYTES + 5)
+    blob = store.put_bytes(data)
+    monkeypatch.undo()
+    assert tried
+    assert blob == StoredBlob(sha256=sha(data), size_bytes=len(data))
+    assert store.read_bytes(blob.sha256) == data
 
 
 # -- claims, sweeps, verification --------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import joblib
 import numpy as np
 import pytest
 
-from artifacts import HUGE_PAGE_BYTES
+from artifact_backends import HUGE_PAGE_BYTES
 from db import ArtifactError, Database
 from model_registry import ModelRegistryManager
 from registry_parts.inspection import inspect_files, list_pickle_imports
