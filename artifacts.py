@@ -51,7 +51,7 @@ from artifact_sources import check_artifact_path, list_tree, open_regular
 from db import add_blobs, find_claimed_blobs, find_unclaimed_blobs, lock_blobs, remove_blobs
 from errors import ArtifactError, StorageError
 from lazy_dataclass import dataclass
-from values import InvalidTypeError, InvalidValueError, check_text, shorten
+from values import InvalidTypeError, InvalidValueError, check_text, shorten, to_float
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -65,6 +65,7 @@ __all__ = [
     "StoredBlob",
     "SweepReport",
     "check_artifact_path",
+    "check_grace",
     "check_sha256",
 ]
 
@@ -164,6 +165,14 @@ def check_sha256(value: object, field: str = "sha256") -> str:
     if not _SHA256.match(text):
         raise InvalidValueError(f"{field} must be 64 lower-case hexadecimal digits, got {shorten(text)}")
     return text
+
+
+def check_grace(value: object) -> float:
+    """Return a grace period in seconds: a number of at least 0."""
+    seconds = to_float(value, "grace_seconds", finite=False)
+    if not seconds >= 0:
+        raise InvalidValueError(f"grace_seconds must be a number of at least 0, got {seconds}")
+    return seconds
 
 
 # -- writing -----------------------------------------------------------------------------------------
@@ -416,8 +425,9 @@ class ArtifactStore:
         name, target = check_sha256(sha256), Path(destination)
         if os.path.lexists(target):
             raise FileExistsError(f"{target} exists; name a new file")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = UnfinishedFile(target.parent)
+        with explained(f"{target} cannot be written"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = UnfinishedFile(target.parent)
         try:
             self.copy_into(name, unfinished.file, target)
             with explained(f"{target} cannot be written"):
@@ -543,8 +553,7 @@ class ArtifactStore:
         dry_run : bool
             Only report.
         """
-        if not (isinstance(grace_seconds, int | float) and grace_seconds >= 0):
-            raise InvalidValueError(f"grace_seconds must be a number of at least 0, got {grace_seconds!r}")
+        grace_seconds = check_grace(grace_seconds)
         limit = time.time() - grace_seconds
         finished: dict[str, Entry] = {}
         unfinished: list[Entry] = []

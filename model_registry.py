@@ -25,7 +25,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifacts import ArtifactStore, check_artifact_path
+from artifacts import ArtifactStore, check_artifact_path, check_grace
 from db import Database
 from registry_parts import environment, formats, history, labels, loading, queries, removal, search, stages
 from registry_parts.card import render_card
@@ -53,6 +53,7 @@ from registry_parts.registration import (
     to_tags,
 )
 from registry_parts.signature import fingerprint_data, infer_signature
+from registry_parts.versions import check_version
 from values import InvalidTypeError, InvalidValueError, check_key, check_text, to_int, to_utc
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ class ModelRegistryManager:
         """
         facts = check_facts(locals(), self._who(actor))
         source = Path(path)
-        is_folder = source.is_dir()
+        is_folder = os.path.isdir(source)  # unlike Path's, it has an answer for every path
         if serializer is None:
             serializer = "folder" if is_folder else formats.serializer_of_path(source.name)
         formats.check_serializer(serializer)
@@ -604,8 +605,9 @@ class ModelRegistryManager:
             If there is no earlier Production version to return to, or `from_version` is not in Production.
         """
         why, who = check_text(reason, "reason"), self._who(actor)
+        leaving = None if from_version is None else check_version(from_version, "from_version")
         return self._database.transact(
-            lambda session: stages.roll_back(session, name, actor=who, reason=why, from_version=from_version)
+            lambda session: stages.roll_back(session, name, actor=who, reason=why, from_version=leaving)
         )
 
     def set_gates(self, name: str, gates: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -654,6 +656,8 @@ class ModelRegistryManager:
 
     def set_tags(self, name: str, version: str, tags: Mapping[str, str | None]) -> dict[str, str]:
         """Set tags of a version; others stay, a value of None removes one. Returns all tags."""
+        if not isinstance(tags, Mapping):
+            raise InvalidTypeError(f"tags must be a mapping of text to text or None, got {type(tags).__name__}")
         removed = {check_key(key, "tag") for key, value in tags.items() if value is None}
         added = to_tags({key: value for key, value in tags.items() if value is not None})
         return self._database.transact(lambda session: labels.change_tags(session, name, version, added, removed))
@@ -821,6 +825,7 @@ class ModelRegistryManager:
         dry_run : bool
             Only report; the bytes of deleted versions are not counted then, as others may use them too.
         """
+        grace_seconds = check_grace(grace_seconds)  # before anything is given up
         purged, candidates = self._database.transact(lambda session: removal.purge_deleted(session, dry_run=dry_run))
         given_up = [] if dry_run else self._store.release_blobs(self._database, candidates)
         swept = self._store.sweep(self._database, grace_seconds=grace_seconds, dry_run=dry_run)
