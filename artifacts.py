@@ -47,8 +47,8 @@ from artifact_backends import (
     storage_error,
     write_all,
 )
+from artifact_claims import add_blobs, find_claimed_blobs, find_unclaimed_blobs, lock_blobs, remove_blobs
 from artifact_sources import check_artifact_path, list_tree, open_regular
-from db import add_blobs, find_claimed_blobs, find_unclaimed_blobs, lock_blobs, remove_blobs
 from errors import ArtifactError, StorageError
 from lazy_dataclass import dataclass
 from values import InvalidTypeError, InvalidValueError, check_text, shorten, to_float

@@ -223,7 +223,7 @@ def _check(archive: zipfile.ZipFile, file: IO[bytes]) -> dict[str, Any]:
             raise ValueError(f"{shorten(member.filename)} is encrypted")
         if member.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"{shorten(member.filename)} is compressed; exports are not")
-        if mode and not stat.S_ISREG(mode):
+        if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:  # many writers name no type
             raise ValueError(f"{shorten(member.filename)} is a link or no regular file")
         if member.orig_filename != _local_name(file, member):
             raise ValueError(f"{shorten(member.filename)} has another name in its local header")
