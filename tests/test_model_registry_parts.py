@@ -358,13 +358,16 @@ def exported(registry, tmp_path):
     return registry.export_version("m", "1.0.0", tmp_path / "m.zip")
 
 
+def members_of(path: Path) -> list[tuple[zipfile.ZipInfo, bytes]]:
+    with zipfile.ZipFile(path) as source:
+        return [(info, source.read(info)) for info in source.infolist()]
+
+
 def rebuilt(path: Path, change) -> Path:
     """Return a copy of an export whose members were changed: a list of (ZipInfo, bytes)."""
-    with zipfile.ZipFile(path) as source:
-        members = [(info, source.read(info)) for info in source.infolist()]
     target = path.with_name("changed.zip")
     with zipfile.ZipFile(target, "w") as changed:
-        for info, data in change(members):
+        for info, data in change(members_of(path)):
             changed.writestr(info, data)
     return target
 
@@ -437,6 +440,16 @@ CHANGES = {
     "deep": lambda members: [(members[0][0], b'{"a":' * 100_000 + b"1" + b"}" * 100_000), members[1]],
     "invalid UTF-8": lambda members: [(members[0][0], b"\xff\xfe"), members[1]],
 }
+
+
+def test_an_export_that_was_packed_anew_by_a_writer_that_names_no_file_types_is_imported(exported, registry):
+    contents = {info.filename: data for info, data in members_of(exported)}
+    again = exported.with_name("again.zip")
+    with zipfile.ZipFile(again, "w") as file:
+        for name, data in contents.items():
+            file.writestr(name, data)
+    registry.import_version(again, name="other")
+    assert registry.load_model("other", allow_untrusted=True) == {"w": [1, 2]}
 
 
 @pytest.mark.parametrize("change", CHANGES)
