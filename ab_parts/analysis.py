@@ -23,7 +23,7 @@ from ab_parts.results import ExperimentAnalysis, Look, VariantComparison
 from ab_parts.stopping import Judgement, apply_stopping, days_left_of, is_planned_end, stopping_decision
 from ab_parts.summaries import MetricData
 from stats.decision import TWYMAN_LIFT, Evidence, decide
-from stats.formatting import format_number, format_percent
+from stats.formatting import format_number, format_p_value, format_percent
 from stats.multiplicity import adjust
 from stats.srm import SRM_ALPHA, srm_p_value
 
@@ -248,7 +248,9 @@ def check_validity(
             if p < SRM_ALPHA / max(1, len(assigned)):
                 seen = " : ".join(f"{n:,}" for n in counts)
                 wanted = " : ".join(f"{share:.4g}" for share in planned)
-                blocked.append(f"sample ratio mismatch, {seen} subjects where {wanted} was planned (p = {p:.2g})")
+                blocked.append(
+                    f"sample ratio mismatch, {seen} subjects where {wanted} was planned ({format_p_value(p)})"
+                )
     if conflicts:
         subjects = "subject has" if conflicts == 1 else "subjects have"
         blocked.append(f"{conflicts:,} {subjects} events of more than one variant")

@@ -13,7 +13,7 @@ from ab_parts.results import VariantComparison
 from ab_parts.summaries import FEW_PER_SIDE, MetricData
 from stats import bayes
 from stats.comparison import Comparison, stratified_effect
-from stats.formatting import format_number, format_percent
+from stats.formatting import format_number, format_p_value, format_percent
 from stats.means import estimate_test
 from stats.multiplicity import adjust
 from stats.score_margin import MarginTest, non_inferiority_rates
@@ -76,9 +76,11 @@ def _to_variant(
             "means_disagree": found.ranks.disagrees_with_means,
         }
         if found.ranks.disagrees_with_means:
-            welch = "none" if found.ranks.welch_p_value is None else f"{found.ranks.welch_p_value:.2g}"
+            welch_p = found.ranks.welch_p_value
+            welch = "no p-value" if welch_p is None else format_p_value(welch_p)
+            order = "no p-value" if found.p_value is None else format_p_value(found.p_value)
             notes.append(
-                f"Mann-Whitney (order, p = {found.p_value:.2g}) and Welch (means, p = {welch}) disagree: the "
+                f"Mann-Whitney (order, {order}) and Welch (means, {welch}) disagree: the "
                 "distributions differ in shape; decide which question matters"
             )
     sized = metric.metric_type is not MetricType.RATIO and found.p_value is not None

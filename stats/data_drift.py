@@ -39,7 +39,7 @@ from stats.drift import (
     sorted_quantiles,
     wasserstein_distance,
 )
-from stats.formatting import format_percent
+from stats.formatting import format_p_value, format_percent
 from stats.multiplicity import benjamini_hochberg
 from stats.profiles import (
     Column,
@@ -403,7 +403,7 @@ def _judge(feature: FeatureDrift, p: float | None, null_p: float | None, alpha: 
         return replace(feature, null_drifted=null_drifted)
     large, sure = feature.psi >= feature.psi_threshold, p < alpha
     size = f"PSI {feature.psi:.3g} {'reaches' if large else 'is under'} {feature.psi_threshold:.3g}"
-    chance = f"adjusted p = {p:.2g}"
+    chance = format_p_value(p, "adjusted p")
     if large and sure:
         words = f"{size} ({chance})"
     elif large:

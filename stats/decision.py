@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 from scipy import special
 
-from stats.formatting import format_number, format_percent
+from stats.formatting import format_number, format_p_value, format_percent
 from stats.means import upper_quantile
 from stats.sequential import boundaries, conditional_power, spent_alpha
 
@@ -389,7 +389,7 @@ def _finding(e: Evidence) -> str:
         interval = f"{sure} upper bound {format_number(e.ci_upper, e.unit)}"
     else:
         interval = "no interval"
-    p = f"p = {e.p_value:.2g}" if e.p_value >= 1e-300 else "p < 1e-300"
+    p = format_p_value(e.p_value)
     if e.about_means:
         compared = f"{change} with {e.variant}" + ("" if e.effect else " as with the baseline")
         return f"{e.metric} is {compared} ({interval}{lift}), {p}"

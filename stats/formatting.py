@@ -2,6 +2,8 @@
 
 >>> format_number(0.01234567), format_number(-0.0123, "%"), format_percent(0.0798, signed=True)
 ('0.01235', '−1.23 pp', '+7.98 %')
+>>> format_p_value(0.0312), format_p_value(5e-63)
+('p = 0.0312', 'p < 0.0001')
 
 A space stands between a number and the percent sign [1]_.
 
@@ -12,9 +14,10 @@ References
 
 from __future__ import annotations
 
-__all__ = ["MINUS", "format_number", "format_percent"]
+__all__ = ["MINUS", "SMALLEST_P", "format_number", "format_p_value", "format_percent"]
 
 MINUS = "\N{MINUS SIGN}"  # a hyphen is shorter than a plus sign
+SMALLEST_P = 1e-4  # below it the digits of a p-value say nothing: no model of the data is right that far out
 
 
 def format_number(value: float, unit: str = "") -> str:
@@ -51,6 +54,23 @@ def format_percent(share: float, *, signed: bool = False) -> str:
     percent = 100.0 * share
     text = _with_minus(f"{percent:.3g} %" if abs(percent) < 999.5 else f"{percent:,.0f} %")
     return f"+{text}" if signed and share > 0 else text
+
+
+def format_p_value(p_value: float, name: str = "p") -> str:
+    """Return a p-value with its name, three significant digits; a very small one as a bound.
+
+    Parameters
+    ----------
+    p_value : float
+        In [0, 1].
+    name : str
+        What it is called in the sentence, such as `adjusted p`.
+
+    Returns
+    -------
+    str
+    """
+    return f"{name} < {SMALLEST_P:.4f}" if p_value < SMALLEST_P else f"{name} = {p_value:.3g}"
 
 
 def _with_minus(text: str) -> str:

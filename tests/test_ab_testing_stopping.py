@@ -18,6 +18,7 @@ from ab_testing import (
     simulate_experiment,
 )
 from stats.always_valid import msprt_likelihood_ratio
+from stats.formatting import format_p_value
 from stats.sequential import beta_spending_design
 from tests.ab_support import design, feed
 
@@ -439,6 +440,6 @@ def test_a_verdict_that_was_reached_is_told_with_the_numbers_that_reached_it(lit
     assert later.decision == "ship"
     assert later.p_value > 0.1
     assert f"{look.effect:.4g}" in later.recommendation
-    assert f"p = {look.p_value:.2g}" in later.recommendation
+    assert format_p_value(look.p_value) in later.recommendation
     said = f"{later.effect:.4g}".replace("-", "−")
     assert f"Decided at look 1; with the subjects since then the effect is {said}." in later.recommendation
