@@ -280,7 +280,8 @@ def _trend(
     found = estimate_trend(days, part.values)
     if found is None:
         if len(part) < TREND_POINTS:
-            return None, [f"no trend: {len(part)} points after the baseline, {TREND_POINTS} are needed"]
+            points_words = "1 point" if len(part) == 1 else f"{len(part)} points"
+            return None, [f"no trend: {points_words} after the baseline, {TREND_POINTS} are needed"]
         if days[-1] == days[0]:
             return None, [f"no trend: all {len(part)} points are of one instant"]
         return None, ["no trend: the slope per day is beyond 64-bit floats"]
