@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -29,7 +30,9 @@ from charts.theme import (
     escape,
     series_style,
     shorten_label,
+    with_alpha,
 )
+from stats.formatting import format_p_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +105,7 @@ def plot_forest(analysis: ExperimentAnalysis, *, relative: bool = True) -> go.Fi
         lower = row["estimate"] if row["lower"] is None else row["lower"]
         upper = row["estimate"] if row["upper"] is None else row["upper"]
         color = VERDICT_COLORS[row["verdict"]]
-        p = "no p-value" if row["p_value"] is None else f"p = {row['p_value']:.3g}"
+        p = "no p-value" if row["p_value"] is None else format_p_value(row["p_value"])
         figure.add_scatter(
             x=[scale * row["estimate"]],
             y=[shorten_label(row["label"])],
@@ -123,41 +126,57 @@ def plot_forest(analysis: ExperimentAnalysis, *, relative: bool = True) -> go.Fi
     return figure
 
 
-def plot_cumulative_effect(points: Sequence[DailyPoint], *, metric: str = "the metric") -> go.Figure:
-    """Draw the effect by day with its confidence sequence, and the fixed-horizon interval dotted and faint."""
+def plot_cumulative_effect(
+    points: Sequence[DailyPoint], *, metric: str = "the metric", is_rate: bool = False
+) -> go.Figure:
+    """Draw the effect by day with its confidence sequence, and the fixed-horizon interval dotted and faint.
+
+    Differences of rates (`is_rate`) are drawn in percentage points. On a test's first day, when there is no course to
+    draw yet, both intervals are bars.
+    """
     title = f"Effect on {shorten_label(metric)} as data came in"
     known = [point for point in points if point.effect is not None]
     if not known:
         return empty_figure(title, "No day has two subjects in both variants yet.")
+    if is_rate:
+        known = [_in_points(point) for point in known]
     days = [point.day for point in known]
+    unit = "percentage points" if is_rate else "unit of the metric"
+    now = f"{known[-1].effect:.4g}{' percentage points' if is_rate else ''}"
     figure = base_figure(
         title,
         x_title="Day (UTC)",
-        y_title="Treatment minus baseline",
-        alt=escape(f"Effect on {metric} over {len(known)} days, now {known[-1].effect:.4g}."),
+        y_title=f"Treatment minus baseline ({unit})",
+        alt=escape(f"Effect on {metric} over {len(known)} days, now {now}."),
     )
     banded = [point for point in known if point.sequential_lower is not None and point.sequential_upper is not None]
-    if banded:
+    sequence, fixed = "Confidence sequence: valid on every day", "Fixed-horizon interval: do not stop"
+    if len(known) == 1:
+        (point,) = known
+        _add_bar(figure, point, point.sequential_lower, point.sequential_upper, sequence, thickness=14)
+        _add_bar(figure, point, point.ci_lower, point.ci_upper, f"{fixed} by it", thickness=2)
+    elif banded:
         add_band(
             figure,
             [point.day for point in banded],
             [point.sequential_lower for point in banded if point.sequential_lower is not None],
             [point.sequential_upper for point in banded if point.sequential_upper is not None],
-            "Confidence sequence: valid on every day",
+            sequence,
         )
-    for name, values in (
-        ("Fixed-horizon interval: do not stop on the dotted line", [point.ci_lower for point in known]),
-        ("Fixed-horizon interval (upper)", [point.ci_upper for point in known]),
-    ):
-        figure.add_scatter(
-            x=days,
-            y=values,
-            mode="lines",
-            name=name,
-            line={"color": NEUTRAL, "dash": "dot", "width": 1},
-            showlegend="upper" not in name,
-            hoverinfo="skip",
-        )
+    if len(known) > 1:
+        for name, values in (
+            (f"{fixed} on the dotted line", [point.ci_lower for point in known]),
+            ("Fixed-horizon interval (upper)", [point.ci_upper for point in known]),
+        ):
+            figure.add_scatter(
+                x=days,
+                y=values,
+                mode="lines",
+                name=name,
+                line={"color": NEUTRAL, "dash": "dot", "width": 1},
+                showlegend="upper" not in name,
+                hoverinfo="skip",
+            )
     style = series_style(0)
     figure.add_scatter(
         x=days,
@@ -172,6 +191,40 @@ def plot_cumulative_effect(points: Sequence[DailyPoint], *, metric: str = "the m
     figure.update_yaxes(range=[low, high])
     days_around_one(figure, days)
     return figure
+
+
+def _in_points(point: DailyPoint) -> DailyPoint:
+    """Return a day of a rate with its differences in percentage points."""
+    ends = ("effect", "ci_lower", "ci_upper", "sequential_lower", "sequential_upper")
+    found: dict[str, Any] = {name: getattr(point, name) for name in ends}
+    scaled: dict[str, Any] = {name: None if value is None else 100.0 * value for name, value in found.items()}
+    return replace(point, **scaled)
+
+
+def _add_bar(
+    figure: go.Figure, point: DailyPoint, lower: float | None, upper: float | None, name: str, *, thickness: int
+) -> None:
+    """Draw the interval of one day as a bar, as thick as `thickness` pixels; nothing where an end is open."""
+    if lower is None or upper is None or point.effect is None:
+        return
+    color = NEUTRAL if thickness < 4 else with_alpha(series_style(0).color, 0.25)
+    figure.add_scatter(
+        x=[point.day],
+        y=[point.effect],
+        mode="markers",
+        name=name,
+        marker={"color": color, "symbol": "line-ns-open", "size": 10},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [upper - point.effect],
+            "arrayminus": [point.effect - lower],
+            "color": color,
+            "thickness": thickness,
+            "width": 0,
+        },
+        hovertemplate=f"%{{x}}<br>{lower:.4g} to {upper:.4g}<extra></extra>",
+    )
 
 
 def readable_range(points: Sequence[DailyPoint]) -> tuple[float, float]:
@@ -365,7 +418,8 @@ def report_html(analysis: ExperimentAnalysis, points: Sequence[DailyPoint] = ())
     if forest_rows(analysis):
         figures.insert(0, plot_forest(analysis))
     if points:
-        figures.append(plot_cumulative_effect(points, metric=analysis.metric))
+        is_rate = any(item.role == "main" and item.metric_type == "binary" for item in analysis.comparisons)
+        figures.append(plot_cumulative_effect(points, metric=analysis.metric, is_rate=is_rate))
     drawn = "".join(
         f"<figure aria-label='{html.escape(alt_text(figure), quote=True)}'>"
         + figure.to_html(full_html=False, include_plotlyjs=index == 0, config={"displaylogo": False})
@@ -376,7 +430,7 @@ def report_html(analysis: ExperimentAnalysis, points: Sequence[DailyPoint] = ())
         f"<tr><td>{html.escape(name)}</td><td>{count:,}</td><td>{analysis.n_subjects.get(name, 0):,}</td></tr>"
         for name, count in analysis.n_assigned.items()
     )
-    split = "not tested" if analysis.srm_p_value is None else f"p = {analysis.srm_p_value:.3g}"
+    split = "not tested" if analysis.srm_p_value is None else format_p_value(analysis.srm_p_value)
     n_looks = len({look.number for look in analysis.looks})
     looks = "no look" if n_looks == 0 else "1 look" if n_looks == 1 else f"{n_looks:,} looks"
     name = html.escape(analysis.name)

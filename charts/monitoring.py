@@ -158,12 +158,16 @@ def plot_psi_heatmap(history: FeatureHistory) -> go.Figure:
     figure = base_figure(title, x_title=f"Time (UTC), by {history.bucket}", height=height, alt=alt)
     features = history.features[:SHOWN_FEATURES]
     first = next((i for i, rows in enumerate(history.n_rows) if rows), 0)
-    text = [["✗" if bad else "" for bad in row[first:]] for row in history.drifted[: len(features)]]
+    names = [shorten_label(feature) for feature in features]
+    windows: list[Any] = list(history.windows[first:])
+    if len(windows) == 1:  # Plotly would make the only cell a millisecond wide, and say so below it
+        windows = [f"{windows[0]:%Y-%m-%d %H:%M}"]
+        figure.update_xaxes(type="category")
     good, watch, bad = VERDICT_COLORS["good"], VERDICT_COLORS["watch"], VERDICT_COLORS["bad"]
     top = 0.5
     figure.add_heatmap(
-        x=list(history.windows[first:]),
-        y=[shorten_label(feature) for feature in features],
+        x=windows,
+        y=names,
         z=[list(row[first:]) for row in history.psi[: len(features)]],
         zmin=0.0,
         zmax=top,
@@ -176,11 +180,24 @@ def plot_psi_heatmap(history: FeatureHistory) -> go.Figure:
             [1.0, bad],
         ],
         colorbar={"title": {"text": "PSI"}, "tickvals": [0, 0.1, 0.25, 0.5], "ticktext": ["0", "0.1", "0.25", "0.5 +"]},
-        text=text,
-        texttemplate="%{text}",
-        textfont={"color": "#ffffff"},  # only strong cells have words
         hovertemplate="%{y}<br>%{x}<br>PSI %{z:.3f}<extra></extra>",
         hoverongaps=False,
+    )
+    crossed = [
+        (window, name)
+        for name, row in zip(names, history.drifted, strict=False)
+        for window, is_drift in zip(windows, row[first:], strict=True)
+        if is_drift
+    ]
+    figure.add_scatter(
+        x=[window for window, _ in crossed],
+        y=[name for _, name in crossed],
+        mode="markers",
+        # White with a dark edge: seen on a pale cell as on a strong one, on a light page as on a dark one.
+        marker={"symbol": "x", "size": 9, "color": "#ffffff", "line": {"color": "#1b2430", "width": 1.5}},
+        name="drift",
+        showlegend=False,
+        hoverinfo="skip",
     )
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(showgrid=False)
@@ -344,7 +361,7 @@ def _add_violations(figure: go.Figure, drift: PerformanceDrift) -> None:
             mode="markers+text",
             marker={"symbol": _DIRECTION_SYMBOLS[direction], "size": 12, "color": color, "line": {"width": 1.5}},
             # Rules are written where they begin: words at each point of a long excursion would overlap.
-            text=[text if there else "" for text, there in zip(named, written, strict=True)],
+            text=[f"{text}\u2002" if there else "" for text, there in zip(named, written, strict=True)],
             customdata=named,
             textposition="middle left",
             textfont={"size": 12},

@@ -12,8 +12,10 @@ import streamlit as st
 
 import chain
 from dashboard import components as ui
-from dashboard import formats, uploads
+from dashboard import drafts, formats, uploads
 from dashboard.ab_testing_tab import DECISION_TEXT, TAB, unseen_analysis, unseen_exposure
+from dashboard.upload_forms import file_box, store_button
+from db import NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,26 +148,22 @@ def _upload_dialog(app: ui.App, exp_id: str) -> None:
             st.code("user_id,value,event_id\nuser-1,0.93,e1\nuser-2,0.88,e2", language=None)
         else:
             st.markdown("Column `user_id`, and a column for each attribute: numbers are covariates, text is segments.")
-        upload = st.file_uploader("File", type=uploads.FILE_TYPES, key=f"{TAB}.upload.file")
-        # A press while the file is still on its way would be answered before it is there, and then forgotten.
         label = f"Add {(what or 'Events').lower()}"  # not "Upload", which the box for the file says
-        if st.button(label, type="primary", disabled=upload is None, key=f"{TAB}.upload.confirm"):
 
-            def record() -> tuple[int, int]:
-                if upload is None:
-                    raise ValueError("choose a file first")
-                if what == "Attributes":
-                    frame = uploads.read_table(upload.name, upload.getbuffer(), text=("user_id",))
-                    return app.testing.record_attributes(exp_id, frame), len(frame)
-                frame = uploads.read_table(upload.name, upload.getbuffer(), text=EVENT_TEXT_COLUMNS)
-                return app.testing.record_events(exp_id, events_from_table(frame)), len(frame)
+        def record(frame: pd.DataFrame) -> tuple[int, int]:
+            if what == "Attributes":
+                return app.testing.record_attributes(exp_id, frame), len(frame)
+            return app.testing.record_events(exp_id, events_from_table(frame)), len(frame)
 
-            def said(counts: tuple[int, int]) -> str:
-                if what == "Attributes":
-                    return f"Stored {formats.plural(counts[0], 'attribute')}"
-                return f"Stored {counts[0]:,} new of {formats.plural(counts[1], 'event')}"
+        def said(counts: tuple[int, int]) -> str:
+            if what == "Attributes":
+                return f"Stored {formats.plural(counts[0], 'attribute')}"
+            return f"Stored {counts[0]:,} new of {formats.plural(counts[1], 'event')}"
 
-            ui.act(app, "upload events", record, done=said)
+        store_button(
+            app, label, file_box("File", f"{TAB}.upload"), record, said, key=f"{TAB}.upload", where="upload events",
+            text=("user_id",) if what == "Attributes" else EVENT_TEXT_COLUMNS,
+        )  # fmt: skip
 
 
 @st.dialog("Start a new phase", on_dismiss=ui.close_dialog)
@@ -173,7 +171,7 @@ def _phase_dialog(app: ui.App, exp_id: str) -> None:
     with ui.errors("start a phase"):
         test = _about(app, exp_id)
         st.markdown("Subjects that were assigned keep their variant; results are compared within phases, never pooled.")
-        present = test.phases[-1]
+        present = drafts.as_opened(lambda: test.phases[-1])
         shares = present["shares"]
         split: Any
         if test.config.treatments is None:
@@ -193,19 +191,20 @@ def _phase_dialog(app: ui.App, exp_id: str) -> None:
                              key=f"{TAB}.phase.coverage")  # fmt: skip
         reason = st.text_input("Reason", key=f"{TAB}.phase.reason")
         if st.button("Start phase", type="primary", key=f"{TAB}.phase.confirm"):
-            ui.act(
-                app,
-                "start a phase",
-                lambda: app.testing.start_phase(exp_id, traffic_split=split, coverage=coverage, reason=reason or None),
-                done=lambda number: f"Phase {number} has begun",
-            )
+
+            def start() -> int:
+                newest = app.testing.get_experiment(exp_id).phases[-1]
+                drafts.refuse_when_changed(present["number"], newest["number"], "began a phase")
+                return app.testing.start_phase(exp_id, traffic_split=split, coverage=coverage, reason=reason or None)
+
+            ui.act(app, "start a phase", start, done=lambda number: f"Phase {number} has begun")
 
 
 @st.dialog("Conclude the test", on_dismiss=ui.close_dialog)
 def _conclude_dialog(app: ui.App, exp_id: str) -> None:
     with ui.errors("conclude test"):
         test = _about(app, exp_id)
-        analysis = unseen_analysis(app, exp_id)
+        analysis, token = drafts.as_opened(lambda: (unseen_analysis(app, exp_id), app.database.change_token()))
         st.markdown(formats.markdown(analysis.recommendation))
         choices = [code for code in DECISION_TEXT if code not in {"keep_running", "insufficient_data"}]
         suggested = analysis.decision if analysis.decision in choices else "inconclusive"
@@ -224,6 +223,10 @@ def _conclude_dialog(app: ui.App, exp_id: str) -> None:
             def conclude() -> Any:
                 if decision != suggested and not (reason or "").strip():
                     raise ValueError("give a reason for deciding against the analysis")
+                if app.database.change_token() != token:  # what is recommended by now may be another thing
+                    now = app.testing.analyze_experiment(exp_id, record_look=False)
+                    if now.decision != analysis.decision:
+                        raise ValueError("new data changed the recommendation; open the form again to see it")
                 return app.testing.conclude(exp_id, decision=decision, reason=reason or None, actor=app.actor)
 
             ui.act(app, "conclude test", conclude, done=f"Concluded {formats.markdown(test.name)}")
@@ -239,15 +242,31 @@ def _promote_dialog(app: ui.App, exp_id: str) -> None:
         if version is None:
             st.error("The winner is no longer registered.", icon=":material/error:")
             return
-        st.markdown(f"**{formats.markdown(str(version))}** moves to Production; the audit trail names this test.")
+        name = version.name
+        seen = drafts.as_opened(lambda: _in_production(app, name))
+        if seen == version.version:
+            ui.note(f"{formats.markdown(str(version))} is in Production already.")
+            return
+        leaves = f", {formats.markdown(seen)} leaves it" if seen else ""
+        st.markdown(
+            f"**{formats.markdown(str(version))}** moves to Production{leaves}; the audit trail names this test."
+        )
         reason = st.text_input("Reason", f"won the A/B test {test.name}", key=f"{TAB}.promote.reason")
         if st.button("Promote", type="primary", key=f"{TAB}.promote.confirm"):
-            ui.act(
-                app,
-                "promote the winner",
-                lambda: chain.promote_winner(app.testing, app.registry, exp_id, actor=app.actor, reason=reason or None),
-                done=f"{formats.markdown(str(version))} is in Production",
-            )
+
+            def promote() -> Any:
+                drafts.refuse_when_changed(seen, _in_production(app, name), "moved another version to Production")
+                return chain.promote_winner(app.testing, app.registry, exp_id, actor=app.actor, reason=reason or None)
+
+            ui.act(app, "promote the winner", promote, done=f"{formats.markdown(str(version))} is in Production")
+
+
+def _in_production(app: ui.App, name: str) -> str | None:
+    """Return the version of a model that is in Production."""
+    try:
+        return app.registry.get_production(name).version
+    except NotFoundError:
+        return None
 
 
 @st.dialog("Archive the test", on_dismiss=ui.close_dialog)

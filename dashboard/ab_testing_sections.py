@@ -168,9 +168,10 @@ def segment_analysis(analysis: ExperimentAnalysis) -> tuple[ExperimentAnalysis, 
 
 def draw_over_time(app: ui.App, test: Experiment, analysis: ExperimentAnalysis) -> None:
     """Draw the effect by day with its confidence sequence, and the looks against the stopping boundary."""
-    metrics = [metric.name for metric in test.config.metrics]
+    kinds = {metric.name: str(metric.metric_type) for metric in test.config.metrics}
+    metrics = list(kinds)
     treatments = list(test.config.variants[1:])
-    metric, variant = metrics[0], treatments[0]
+    metric, variant = metrics[0], analysis.variant if analysis.variant in treatments else treatments[0]
     if len(metrics) > 1 or len(treatments) > 1:
         with st.container(horizontal=True, gap="small"):
             if len(metrics) > 1:
@@ -191,7 +192,8 @@ def draw_over_time(app: ui.App, test: Experiment, analysis: ExperimentAnalysis) 
         return
     from charts.ab_testing import plot_cumulative_effect, plot_looks
 
-    ui.chart(app, plot_cumulative_effect(points, metric=metric), key=f"{TAB}.cumulative")
+    figure = plot_cumulative_effect(points, metric=metric, is_rate=kinds[metric] == "binary")
+    ui.chart(app, figure, key=f"{TAB}.cumulative")
     ui.note(
         "The band is a confidence sequence: it may be read every day. The dotted line is the interval of one planned "
         "look; stopping when it leaves zero would promise far fewer false alarms than it keeps."

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import streamlit as st
 
@@ -40,6 +40,7 @@ TAB = "ab_testing"
 STATUSES = ("Running", "Paused", "Concluded", "Archived")
 PAGE_TESTS = 50  # rows of the list that are read at once, each with its last look
 REMEMBERED_SECONDS = 60.0  # how long what was read of a test may be shown again while nothing was written
+UNSEEN = "not looked at yet"
 MAX_CHECKED = 10  # running tests without a look whose exposure is checked
 
 SPENDING_TEXT = {
@@ -83,11 +84,11 @@ DECISION_LOOK = {  # icon and colour of the verdict
     "inconclusive": (":material/help:", "gray"),
 }
 OUTCOME_TEXT = {  # of a look; of several treatments the first of these is the one that the list names
-    "stop_success": "✓ stopped for success",
+    "stop_success": "✓ success",
     "continue": "▶ keep running",
     "stop_final": "■ planned size reached",
     "stop_futile": "■ futile",
-    "stop_harm": "■ stopped for harm",
+    "stop_harm": "■ harm",
 }
 
 EMPTY = (
@@ -241,40 +242,17 @@ def list_frame(
     import pandas as pd
 
     check = check or testing.check_exposure
-
-    rows = []
-    checked = 0
+    rows, n_checked = [], 0
     for test in tests:
-        row: dict[str, Any] = {
-            "Test": test.name,
-            "Status": STATUS_TEXT.get(test.status, test.status),
-            "Baseline": test.config.baseline_model,
-            "Treatment": test.config.treatment_model if test.config.treatments is None else "several",
-            "Metric": test.config.metric_name,
-            "Subjects": None,
-            "Days": (((test.ended_at or now) - test.created_at).total_seconds() / 86_400),
-            "Effect": "",
-            "Lift": None,
-            "Verdict": "",
-            "Seen (UTC)": None,
-        }
         looks = testing.looks(test.exp_id) if test.evidence is None else []
         if test.evidence is not None:
-            row |= _row_of_evidence(test)
+            result = _row_of_evidence(test)
         elif looks:
-            row |= _row_of_looks(test, looks)
+            result = _row_of_looks(test, looks)
         else:
-            row["Verdict"] = "not looked at yet"
-            if checked < MAX_CHECKED:
-                checked += 1
-                exposure = check(test.exp_id)
-                if exposure is None:
-                    row["Verdict"] = "opened now"
-                else:
-                    row["Subjects"] = sum(exposure.n_assigned.values())
-                    # Nobody has looked yet, so that no result is shown here; a broken split is not a result.
-                    row["Verdict"] = DECISION_TEXT["invalid"] if exposure.problems else row["Verdict"]
-        rows.append(row)
+            result = _row_of_unseen(test, check if n_checked < MAX_CHECKED else None)
+            n_checked += 1
+        rows.append(_row_of_design(test, now) | result)
     columns = [
         "Test", "Status", "Verdict", "Subjects", "Days", "Effect", "Lift", "Metric", "Baseline", "Treatment",
         "Seen (UTC)",
@@ -285,6 +263,29 @@ def list_frame(
     frame["Subjects"] = frame["Subjects"].astype("Int64")
     frame["Seen (UTC)"] = pd.to_datetime(frame["Seen (UTC)"], utc=True)
     return frame
+
+
+def _row_of_design(test: Experiment, now: datetime) -> dict[str, Any]:
+    return {
+        "Test": test.name,
+        "Status": STATUS_TEXT.get(test.status, test.status),
+        "Baseline": test.config.baseline_model,
+        "Treatment": test.config.treatment_model if test.config.treatments is None else "several",
+        "Metric": test.config.metric_name,
+        "Effect": "",
+        "Days": ((test.ended_at or now) - test.created_at).total_seconds() / 86_400,
+    }
+
+
+def _row_of_unseen(test: Experiment, check: Callable[[str], Exposure | None] | None) -> dict[str, Any]:
+    """Return what may be said of a test nobody has looked at: who is in it, and no result."""
+    exposure = None if check is None else check(test.exp_id)
+    if exposure is None:
+        return {"Verdict": UNSEEN if check is None else "opened now"}
+    return {
+        "Subjects": sum(exposure.n_assigned.values()),
+        "Verdict": DECISION_TEXT["invalid"] if exposure.problems else UNSEEN,  # a broken split is no result
+    }
 
 
 def _row_of_evidence(test: Experiment) -> dict[str, Any]:
@@ -411,7 +412,9 @@ def verdict_words(experiment: Experiment, analysis: ExperimentAnalysis) -> tuple
         words = _decision_words(analysis.decision)
         head, _, rest = analysis.recommendation.partition(": ")
         # "Ship treatment: ...": said once, as the heading.
-        return (head, rest) if rest and head.startswith(words) else (words, analysis.recommendation)
+        head, rest = (head, rest) if rest and head.startswith(words) else (words, analysis.recommendation)
+        is_name = rest.startswith(analysis.metric)  # said as it is written
+        return head, rest if is_name else f"{rest[:1].upper()}{rest[1:]}"
     who = f" by {experiment.decided_by}" if experiment.decided_by else ""
     when = f" on {experiment.ended_at:%Y-%m-%d}" if experiment.ended_at else ""
     reason = (experiment.decision_reason or "").strip()
@@ -562,19 +565,32 @@ def remembered(what: tuple[Any, ...], read: Callable[[], T], token_after: Callab
     return found[what]
 
 
+def _remembered_now() -> dict[tuple[Any, ...], Any]:
+    """Return what is remembered of the store as it stands."""
+    kept = st.session_state.get(f"{TAB}.remembered")
+    return kept[2] if kept and kept[0] == st.session_state.get("ui.token") else {}
+
+
 def unseen_analysis(app: ui.App, exp_id: str) -> ExperimentAnalysis:
     """Return the analysis of a test for something that is no look at its results: the one on the page, if it stands."""
-    kept = st.session_state.get(f"{TAB}.remembered")
-    shown: TestView | None = (
-        kept[2].get(("test", exp_id, None)) if kept and kept[0] == st.session_state.get("ui.token") else None
-    )
+    shown: TestView | None = _remembered_now().get(("test", exp_id, None))
     if shown is not None:
         return shown.analysis
     return remembered(("unseen", exp_id), lambda: app.testing.analyze_experiment(exp_id, record_look=False))
 
 
-def unseen_exposure(app: ui.App, exp_id: str) -> Exposure:
-    """Return who is in a test, which is no look at its results; remembered."""
+@overload
+def unseen_exposure(app: ui.App, exp_id: str) -> Exposure: ...
+
+
+@overload
+def unseen_exposure(app: ui.App, exp_id: str, *, only_remembered: bool) -> Exposure | None: ...
+
+
+def unseen_exposure(app: ui.App, exp_id: str, *, only_remembered: bool = False) -> Exposure | None:
+    """Return who is in a test, which is no look at its results; remembered, and None if only that is wanted."""
+    if only_remembered:
+        return _remembered_now().get(("exposure", exp_id))
     return remembered(("exposure", exp_id), lambda: app.testing.check_exposure(exp_id))
 
 
@@ -606,8 +622,9 @@ def _draw_list(app: ui.App, chosen: str | None) -> None:
     choices, widgets = _read_choices()
     # The open test is counted below, with its results: counting a million subjects twice takes a tenth of a second.
     view = build_view(
-        app.testing, choices, check=lambda exp_id: None if exp_id == chosen else unseen_exposure(app, exp_id)
-    )
+        app.testing, choices,
+        check=lambda exp_id: unseen_exposure(app, exp_id, only_remembered=exp_id == chosen),
+    )  # fmt: skip
     # The table is what people came for: it is sent first, into its place below what is drawn after it.
     with first_visit.above_the_table():
         numbers, filters, bar = st.container(), st.container(), st.container()
@@ -621,7 +638,8 @@ def _draw_list(app: ui.App, chosen: str | None) -> None:
         if chosen is not None:
             st.button("Close the test", key=f"{TAB}.clear", on_click=ui.select, args=("test", []),
                       icon=":material/close:")  # fmt: skip
-        ui.csv_download(lambda: view.frame, "tests.csv", key=f"{TAB}.csv")
+        every = replace(choices, offset=0, limit=view.n_found)
+        ui.csv_download(lambda: build_view(app.testing, every).frame, "tests.csv", key=f"{TAB}.csv")
     with numbers:
         ui.kpis(view.kpis)
     if chosen is None and view.ids:

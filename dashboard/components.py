@@ -117,6 +117,8 @@ _LIGHT_STYLE = (
 _DARK_STYLE = (
     "[data-testid^=stBaseButton-primary]:not(:disabled), [data-testid^=stBaseButton-primary]:not(:disabled) *, "
     "[data-testid=stMultiSelect] span[title] {color: #0b1220 !important} "
+    # Under the mouse Streamlit makes the button darker: too dark for dark words.
+    "[data-testid^=stBaseButton-primary]:is(:hover, :active, :focus):not(:disabled) {background: #8fbcff !important} "
     # Plotly draws the axes of parallel coordinates black, and a grey shadow around their numbers.
     ".parcoords .axis text {text-shadow: 0 0 3px #0f1319, 0 0 3px #0f1319 !important} "
     ".parcoords .axis path, .parcoords .axis line {stroke: #a3aebb; stroke-opacity: .5}"
@@ -790,7 +792,7 @@ def empty_state(app: App, what: str, snippet: str, key: str) -> None:
     """Say what will appear here, show four lines that fill it, and offer example data."""
     with st.container(border=True):
         st.markdown(what)
-        st.code(snippet.strip(), language="python")
+        st.code(snippet.strip(), language="python", wrap_lines=True)
         st.button(
             "Load example data",
             key=key,

@@ -17,17 +17,32 @@ import streamlit as st
 from dashboard import components as ui
 from dashboard import formats
 
-__all__ = ["as_opened", "changes", "pair_changes"]
+__all__ = ["as_opened", "changes", "pair_changes", "refuse_when_changed"]
 
 T = TypeVar("T")
 
 
-def as_opened(read: Callable[[], T]) -> T:
-    """Return what `read` gave when the open dialog was drawn first, however often it is drawn again."""
+def as_opened(read: Callable[[], T], about: str = "") -> T:
+    """Return what `read` gave when the open dialog was drawn first, however often it is drawn again.
+
+    A dialog in which it can be chosen what it is about remembers each by its name, `about`.
+    """
     memory = st.session_state.setdefault(ui.OPENED, {})
-    if "shown" not in memory:
-        memory["shown"] = read()
-    return memory["shown"]  # type: ignore[no-any-return]
+    if about not in memory:
+        memory[about] = read()
+    return memory[about]  # type: ignore[no-any-return]
+
+
+def refuse_when_changed(shown: object, stored: object, what: str) -> None:
+    """Refuse to replace what was not seen; `what` is what someone else did then, such as `set a baseline`.
+
+    Raises
+    ------
+    ValueError
+        If what is stored is no longer what was shown.
+    """
+    if stored != shown:
+        raise ValueError(f"someone else {what} meanwhile; open the form again to see it")
 
 
 def changes(shown: Mapping[str, Any], wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:

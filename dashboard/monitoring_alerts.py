@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -10,13 +11,14 @@ import streamlit as st
 from dashboard import components as ui
 from dashboard import formats
 from dashboard.monitoring_rules import CHART_RULE_TEXT, CHART_RULES
+from db import NotFoundError, StateError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from model_monitoring import Alert, AlertRule, AlertSink
+    from model_monitoring import Alert, AlertRule, AlertSink, ModelMonitoring
 
-__all__ = ["alerts_frame", "dialogs", "render_alerts", "rule_words", "rules_frame"]
+__all__ = ["acknowledge_alerts", "alerts_frame", "dialogs", "render_alerts", "rule_words", "rules_frame"]
 
 TAB = "monitoring"
 KINDS = {
@@ -63,22 +65,26 @@ def alerts_frame(alerts: Sequence[Alert]) -> pd.DataFrame:
 
 def rule_words(rule: AlertRule) -> str:
     """Return a rule as a sentence without its end."""
-    options, about = rule.options, rule.subject or "any"
-    days = f"in {formats.number(options['lookback_days'])} days" if "lookback_days" in options else ""
+    options = rule.options
+    about = rule.subject or ("a feature" if rule.kind in {"feature_drift", "missing_data"} else "a metric")
+    within = _time_words("within", options.get("lookback_days"), "day")
     if rule.kind == "metric_threshold":
         limits = [f"{word} {formats.value_text(options[word])}" for word in ("above", "below") if word in options]
         return f"{about} {' or '.join(limits)}"
     if rule.kind == "control_chart":
-        return f"{about} metric out of control {days}".replace("any metric", "a metric")
+        return f"{about} out of control{within}"
     if rule.kind == "feature_drift":
-        return f"{'a feature' if rule.subject is None else about} drifted {days}"
+        return f"{about} drifted{within}"
     if rule.kind == "missing_data":
-        return (
-            f"{'a feature' if rule.subject is None else about} has {formats.percent(options['share'])} missing {days}"
-        )
+        return f"{about} has {formats.percent(options['share'])} missing{within}"
     if rule.kind == "no_data":
-        return f"nothing logged for {formats.number(options['hours'])} hours"
+        return f"nothing logged{_time_words('for', options['hours'], 'hour')}"
     return rule.kind.replace("_", " ")
+
+
+def _time_words(word: str, length: float | None, unit: str) -> str:
+    """Return a length of time to stand behind a rule: ` within 7 days`; nothing where there is none."""
+    return "" if length is None else f" {word} {formats.number(length)} {unit}{'' if length == 1 else 's'}"
 
 
 def rules_frame(rules: Sequence[AlertRule]) -> pd.DataFrame:
@@ -162,10 +168,8 @@ def _draw_alert_actions(app: ui.App, alerts: list[Alert], is_selection: bool) ->
     which = "selected" if is_selection else "all"
 
     def acknowledge() -> None:
-        with ui.errors("acknowledge alerts"):
-            for alert in waiting:
-                app.monitoring.acknowledge_alert(alert.id, app.actor)
-            ui.flash(f"Acknowledged {formats.plural(len(waiting), 'alert')}")
+        for words in acknowledge_alerts(app.monitoring, waiting, app.actor):
+            ui.flash(words)
 
     def silence(hours: float) -> None:
         with ui.errors("silence alerts"):
@@ -182,6 +186,30 @@ def _draw_alert_actions(app: ui.App, alerts: list[Alert], is_selection: bool) ->
                         disabled=not app.can_edit or not unresolved):  # fmt: skip
             for label, hours in SILENCES.items():
                 st.button(label, key=f"{TAB}.silence.{hours:g}", on_click=silence, args=(hours,), width="stretch")
+
+
+def acknowledge_alerts(monitoring: ModelMonitoring, alerts: Sequence[Alert], actor: str) -> list[str]:
+    """Acknowledge alerts as they were shown; return what was done, and what someone else was quicker with."""
+    began, done, others, gone = datetime.now(UTC), 0, [], 0
+    for alert in alerts:
+        try:
+            found = monitoring.acknowledge_alert(alert.id, actor)
+        except NotFoundError:  # deleted with its version
+            gone += 1
+            continue
+        if found.acknowledged_at is None:  # resolved before anybody acknowledged it
+            gone += 1
+        elif found.acknowledged_at < began:
+            others.append(found.acknowledged_by or "someone")
+        else:
+            done += 1
+    words = [f"Acknowledged {formats.plural(done, 'alert')}"] if done or not (others or gone) else []
+    if others:
+        who = formats.markdown(", ".join(dict.fromkeys(others)))
+        words.append(f"{formats.plural(len(others), 'alert')} had been acknowledged meanwhile by {who}")
+    if gone:
+        words.append(f"{formats.plural(gone, 'alert')} had been resolved or deleted meanwhile")
+    return words
 
 
 def _draw_rules(app: ui.App, name: str, version: str, rules: Sequence[AlertRule]) -> None:
@@ -357,8 +385,6 @@ def _known(app: ui.App, model: str, version: str, what: str) -> list[str]:
 
 
 def _features(app: ui.App, model: str, version: str) -> list[str]:
-    from db import StateError
-
     try:
         return sorted(app.monitoring.detect_feature_drift(model, version).features)
     except StateError:

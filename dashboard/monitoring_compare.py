@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import components as ui
 from dashboard import formats, uploads
+from dashboard.ab_testing_tab import p_equals
 from dashboard.monitoring_tab import TAB, features_frame
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def together_sentence(drift: DataDrift) -> tuple[str, str, str] | None:
     if found.drifted is None:
         return "help", "gray", f"Together: no verdict. {reason}."
     icon, color, words = ("error", "red", "drifted") if found.drifted else ("check_circle", "green", "did not drift")
-    p = "" if found.p_value is None else f" (p = {formats.number(found.p_value)})"
+    p = "" if found.p_value is None else f" ({p_equals(found.p_value)})"
     return icon, color, f"Together the features {words}: {found.reason}{p}."
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 import chain
 from dashboard import components as ui
-from dashboard import formats, monitoring_alerts, monitoring_predictions, monitoring_stored, uploads
+from dashboard import drafts, formats, monitoring_alerts, monitoring_predictions, monitoring_stored, uploads
+from dashboard.upload_forms import file_box, store_button
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -241,16 +241,18 @@ def _log_file(app: ui.App, name: str, version: str) -> None:
         "`event_id` is known are not stored again. All rows are stored, or none."
     )
     st.code("metric,value,at,prediction_count\naccuracy,0.93,2026-03-01T12:00Z,1000", language=None)
-    upload = st.file_uploader("Values", type=uploads.FILE_TYPES, key=f"{TAB}.log.file")
-    if st.button("Add values", type="primary", key=f"{TAB}.log.add", disabled=upload is None):
 
-        def log() -> tuple[int, int]:
-            frame = values_of_table(_read(upload, text=("metric", "segment", "event_id", "at")), name, version)
-            stored = app.monitoring.log_performances(frame, name=name, version=version)
-            ui.select("watch", [chain.watch_id(name, version)])
-            return stored, len(frame)
+    def log(table: pd.DataFrame) -> tuple[int, int]:
+        frame = values_of_table(table, name, version)
+        stored = app.monitoring.log_performances(frame, name=name, version=version)
+        ui.select("watch", [chain.watch_id(name, version)])
+        return stored, len(frame)
 
-        ui.act(app, "log values", log, done=lambda n: f"Stored {n[0]:,} new of {formats.plural(n[1], 'value')}")
+    store_button(
+        app, "Add values", file_box("Values", f"{TAB}.log_file"), log,
+        lambda n: f"Stored {n[0]:,} new of {formats.plural(n[1], 'value')}",
+        key=f"{TAB}.log_file", where="log values", text=("metric", "segment", "event_id", "at"),
+    )  # fmt: skip
 
 
 def values_of_table(frame: pd.DataFrame, name: str, version: str) -> pd.DataFrame:
@@ -330,7 +332,7 @@ def _baseline_dialog(
             days = points["at"].dt.date
             inside = int(((days >= start) & (days <= end)).sum())
             ui.note(f"{formats.plural(inside, 'point')} of {len(points):,}; at least 8 are needed, 30 are better.")
-        history = app.monitoring.baseline_history(model, version, metric, segment=segment)
+        history = drafts.as_opened(lambda: app.monitoring.baseline_history(model, version, metric, segment=segment))
         if history:
             latest = history[-1]
             ui.note(
@@ -342,6 +344,8 @@ def _baseline_dialog(
             def freeze() -> Any:
                 if not isinstance(start, dt.date) or not isinstance(end, dt.date):
                     raise ValueError("choose both days first")
+                now = app.monitoring.baseline_history(model, version, metric, segment=segment)
+                drafts.refuse_when_changed(len(history), len(now), "set a baseline")
                 return app.monitoring.set_baseline(
                     model, version, metric, segment=segment, method=METHODS[method],
                     start=dt.datetime.combine(start, dt.time.min, dt.UTC),
@@ -355,11 +359,12 @@ def _baseline_dialog(
 def _reference_dialog(app: ui.App, model: str, version: str) -> None:
     with ui.errors("set reference"):
         name, version = _name_boxes(app, model, version, "reference")
+        shown = drafts.as_opened(lambda: _newest_reference(app, name, version), f"{name} {version}")
         st.markdown(
             "A table with a column for each feature, for example the held-out data of the version. Only a profile of "
             "about 2 kB a feature is kept, not the rows. A new reference replaces the present one for later batches."
         )
-        upload = st.file_uploader("Reference data", type=uploads.FILE_TYPES, key=f"{TAB}.reference.file")
+        upload = file_box("Reference data", f"{TAB}.reference")
         label = st.text_input(
             "What it is (optional)", key=f"{TAB}.reference.label", placeholder="held-out data, spring"
         )
@@ -367,16 +372,23 @@ def _reference_dialog(app: ui.App, model: str, version: str) -> None:
             "Importance of features in the model (optional), one a line: name = weight", height=68,
             key=f"{TAB}.reference.importances", placeholder="age = 0.4", help="Drifted features are ranked by it",
         )  # fmt: skip
-        if st.button("Set reference", type="primary", key=f"{TAB}.reference.confirm", disabled=upload is None):
 
-            def freeze() -> int:
-                frame = _read(upload)
-                importances = formats.parse_numbers(weights or "") or None
-                app.monitoring.set_reference(name, version, frame, label=label or "", importances=importances)
-                ui.select("watch", [chain.watch_id(name, version)])
-                return len(frame)
+        def freeze(frame: pd.DataFrame) -> int:
+            importances = formats.parse_numbers(weights or "") or None
+            drafts.refuse_when_changed(shown, _newest_reference(app, name, version), "set a reference")
+            app.monitoring.set_reference(name, version, frame, label=label or "", importances=importances)
+            ui.select("watch", [chain.watch_id(name, version)])
+            return len(frame)
 
-            ui.act(app, "set reference", freeze, done=lambda n: f"Reference of {formats.plural(n, 'row')} is frozen")
+        store_button(
+            app, "Set reference", upload, freeze, lambda n: f"Reference of {formats.plural(n, 'row')} is frozen",
+            key=f"{TAB}.reference", where="set reference",
+        )  # fmt: skip
+
+
+def _newest_reference(app: ui.App, name: str, version: str) -> str | None:
+    """Return the id of the reference that a new one would replace."""
+    return next((found.id for found in app.monitoring.list_references(name, version) if found.current), None)
 
 
 @st.dialog("Upload a batch", on_dismiss=ui.close_dialog)
@@ -384,20 +396,9 @@ def _batch_dialog(app: ui.App, model: str, version: str) -> None:
     with ui.errors("upload a batch"):
         _about(model, version)
         st.markdown("Rows as the model saw them, with the columns of the reference. They are counted, then dropped.")
-        upload = st.file_uploader("Batch", type=uploads.FILE_TYPES, key=f"{TAB}.batch.file")
+        upload = file_box("Batch", f"{TAB}.batch")
         at = _instant_boxes("batch")
-        if st.button("Add batch", type="primary", key=f"{TAB}.batch.confirm", disabled=upload is None):
-            ui.act(
-                app,
-                "upload a batch",
-                lambda: app.monitoring.log_features(model, version, _read(upload), at=at),
-                done=lambda n: f"Added {formats.plural(n, 'row')}",
-            )
-
-
-def _read(upload: Any, text: Sequence[str] = ()) -> pd.DataFrame:
-    # Buttons that need a file wait for it: one pressed while a file is still on its way would have nothing to act on,
-    # and what it says would be gone with the arrival.
-    if upload is None:
-        raise ValueError("choose a file first")
-    return uploads.read_table(upload.name, upload.getbuffer(), text=text)
+        store_button(
+            app, "Add batch", upload, lambda frame: app.monitoring.log_features(model, version, frame, at=at),
+            lambda n: f"Added {formats.plural(n, 'row')}", key=f"{TAB}.batch", where="upload a batch",
+        )  # fmt: skip

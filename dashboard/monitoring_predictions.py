@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from dashboard import components as ui
-from dashboard import formats, uploads
-from dashboard.ab_testing_tab import p_text
+from dashboard import formats
+from dashboard.ab_testing_tab import p_equals
+from dashboard.upload_forms import file_box, store_button
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,11 +148,7 @@ def calibration_sentence(performance: PredictionPerformance) -> tuple[str, bool 
         reasons = "; ".join(performance.reasons)
         return (f"{reasons[:1].upper()}{reasons[1:]}." if reasons else ""), None
     promised, realised = formats.percent(check.estimated), formats.percent(check.realised)
-    p = p_text(check.p_value)
-    what = (
-        f"the probabilities promise {promised} and {check.n:,} labels show {realised} "
-        f"(p {p if p.startswith('<') else f'= {p}'})"
-    )
+    what = f"the probabilities promise {promised} and {check.n:,} labels show {realised} ({p_equals(check.p_value)})"
     if check.calibrated:
         return f"The estimate can be trusted: {what}.", True
     return f"Do not trust the estimate: {what}.", False
@@ -255,7 +252,7 @@ def render_predictions(app: ui.App, name: str, version: str, start: datetime, en
         _upload_button(app, "Upload labels", "labels", ":material/label:", name, version)
     if not n_logged:
         ui.note("No prediction was logged in this window. Choose a longer one, upload predictions, or log them:")
-        st.code(SNIPPET.strip(), language="python")
+        st.code(SNIPPET.strip(), language="python", wrap_lines=True)
         return
     view = build_predictions(
         app.monitoring,
@@ -328,14 +325,12 @@ def _predictions_dialog(app: ui.App, model: str, version: str) -> None:
             "`label`, `at`. A known id is not stored again."
         )
         st.code("prediction_id,prediction,probability,at\np1,stay,0.91,2026-03-01T12:00Z", language=None)
-        upload = st.file_uploader("Predictions", type=uploads.FILE_TYPES, key=f"{TAB}.predictions.file")
-        if st.button("Add predictions", type="primary", key=f"{TAB}.predictions.confirm", disabled=upload is None):
-
-            def log() -> int:
-                frame = _read(upload)
-                return len(app.monitoring.log_predictions(model, version, **predictions_from_table(frame)))
-
-            ui.act(app, "upload predictions", log, done=lambda n: f"Added {formats.plural(n, 'prediction')}")
+        store_button(
+            app, "Add predictions", file_box("Predictions", f"{TAB}.predictions"),
+            lambda frame: len(app.monitoring.log_predictions(model, version, **predictions_from_table(frame))),
+            lambda n: f"Added {formats.plural(n, 'prediction')}",
+            key=f"{TAB}.predictions", where="upload predictions", text=("prediction_id",),
+        )  # fmt: skip
 
 
 @st.dialog("Upload labels", on_dismiss=ui.close_dialog)
@@ -346,22 +341,17 @@ def _labels_dialog(app: ui.App, model: str, version: str) -> None:
             "Columns `prediction_id` and `label`: what was right. A label may come before its prediction; a later one "
             "replaces an earlier one."
         )
-        upload = st.file_uploader("Labels", type=uploads.FILE_TYPES, key=f"{TAB}.labels.file")
-        if st.button("Add labels", type="primary", key=f"{TAB}.labels.confirm", disabled=upload is None):
 
-            def log() -> tuple[int, int]:
-                labels = labels_from_table(_read(upload))
-                return app.monitoring.log_labels(model, version, labels), len(labels)
+        def log(frame: pd.DataFrame) -> tuple[int, int]:
+            labels = labels_from_table(frame)
+            return app.monitoring.log_labels(model, version, labels), len(labels)
 
-            def said(counts: tuple[int, int]) -> str:
-                waiting = counts[1] - counts[0]
-                rest = f"; {waiting:,} wait for theirs" if waiting else ""
-                return f"{formats.plural(counts[0], 'label')} found a prediction{rest}"
+        def said(counts: tuple[int, int]) -> str:
+            waiting = counts[1] - counts[0]
+            rest = f"; {waiting:,} wait for theirs" if waiting else ""
+            return f"{formats.plural(counts[0], 'label')} found a prediction{rest}"
 
-            ui.act(app, "upload labels", log, done=said)
-
-
-def _read(upload: Any) -> pd.DataFrame:
-    if upload is None:
-        raise ValueError("choose a file first")
-    return uploads.read_table(upload.name, upload.getbuffer(), text=("prediction_id",))
+        store_button(
+            app, "Add labels", file_box("Labels", f"{TAB}.labels"), log, said,
+            key=f"{TAB}.labels", where="upload labels", text=("prediction_id",),
+        )  # fmt: skip

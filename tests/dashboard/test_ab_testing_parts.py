@@ -135,6 +135,23 @@ def test_the_last_intervals_fill_the_axis_and_every_effect_is_in_it(testing):
     assert tuple(plot_cumulative_effect(points).layout.yaxis.range) == (low, high)
 
 
+def test_the_first_day_has_both_intervals_as_bars_and_rates_are_in_percentage_points(testing):
+    exp_id = run_test(testing, lift=0.15)
+    (point,) = testing.daily_series(exp_id)
+    figure = plot_cumulative_effect([point], metric="clicked", is_rate=True)
+    assert figure.layout.yaxis.title.text == "Treatment minus baseline (percentage points)"
+    sequence, fixed, effect = figure.data
+    assert effect.y[0] == pytest.approx(100 * point.effect)
+    for bar, lower, upper in (
+        (sequence, point.sequential_lower, point.sequential_upper), (fixed, point.ci_lower, point.ci_upper),
+    ):  # fmt: skip
+        assert effect.y[0] + bar.error_y.array[0] == pytest.approx(100 * upper)
+        assert effect.y[0] - bar.error_y.arrayminus[0] == pytest.approx(100 * lower)
+    plain = plot_cumulative_effect([point], metric="minutes")
+    assert plain.data[-1].y[0] == point.effect
+    assert plain.layout.yaxis.title.text == "Treatment minus baseline (unit of the metric)"
+
+
 def test_three_distributions_are_outlines_that_fall_to_zero_where_nobody_is(testing):
     exp_id = run_test(testing, n=3, treatments={"small": 0.3, "large": 0.3}, metric_type="continuous")
     testing.record_events(exp_id, [(f"u{i}", i / 7) for i in range(300)])

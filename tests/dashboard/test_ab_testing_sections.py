@@ -143,11 +143,14 @@ def test_the_design_lists_its_phases_and_guardrails_in_words(app_test, testing):
     assert frame["Reason"].tolist() == ["", "ramp up"]
 
 
-def test_the_looks_are_those_of_the_chosen_treatment(app_test, testing):
+def test_the_course_is_first_that_of_the_best_treatment_and_then_of_the_chosen_one(app_test, testing):
     exp_id = run_test(testing, n=900, treatments={"small": 0.3, "large": 0.3})
     test = visit(app_test, test=exp_id, **{"ab_testing.section": "Over time"})
     before = [chart.proto.spec for chart in test.get("plotly_chart")]
-    healthy(test.selectbox(key="ab_testing.variant").set_value("large").run())
+    best = test.selectbox(key="ab_testing.variant").value
+    assert best == testing.analyze_experiment(exp_id, record_look=False).variant
+    other = {"small": "large", "large": "small"}[best]
+    healthy(test.selectbox(key="ab_testing.variant").set_value(other).run())
     after = [chart.proto.spec for chart in test.get("plotly_chart")]
     assert all(one != other for one, other in zip(before, after, strict=True))
 

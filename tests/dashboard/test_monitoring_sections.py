@@ -15,6 +15,7 @@ from dashboard import monitoring_compare as compare
 from dashboard import monitoring_predictions as predictions
 from dashboard import monitoring_sections as sections
 from dashboard import monitoring_tab as tab
+from dashboard.monitoring_alerts import rule_words
 from model_monitoring import ModelMonitoring
 from tests.dashboard.conftest import healthy, shown_errors, texts
 from tests.dashboard.test_monitoring_tab import HOSTILE, NOW, address, features, feed, visit
@@ -404,11 +405,30 @@ def test_the_heat_map_begins_with_the_first_window_that_has_data(monitoring):
     for day in (0, 3):
         monitoring.log_features("churn", "1.0.0", features(200, 9.0, day), at=NOW + timedelta(days=day, hours=1))
     history = monitoring.feature_history("churn", "1.0.0", days=20)
-    heat = plot_psi_heatmap(history).data[0]
+    figure = plot_psi_heatmap(history)
+    heat, crosses = figure.data
     assert len(history.windows) > 4
     assert list(heat.x) == list(history.windows[-4:])
     assert [value is None for value in heat.z[0]] == [False, True, True, False]
-    assert heat.text[0][0] == "✗"
+    assert (crosses.x[0], crosses.y[0]) == (heat.x[0], heat.y[0])
+    assert set(crosses.x) <= {heat.x[0], heat.x[3]}
+
+
+def test_a_heat_map_of_one_window_names_it_and_not_its_milliseconds(monitoring):
+    monitoring.set_reference("churn", "1.0.0", features(300))
+    monitoring.log_features("churn", "1.0.0", features(200, 9.0, 3), at=NOW)
+    figure = plot_psi_heatmap(monitoring.feature_history("churn", "1.0.0", bucket="month", days=20))
+    heat, crosses = figure.data
+    assert list(heat.x) == ["2026-03-01 00:00"]
+    assert figure.layout.xaxis.type == "category"
+    assert (list(crosses.x), list(crosses.y)) == (["2026-03-01 00:00"], ["age"])
+
+
+@pytest.mark.parametrize(("name", "words"), [("company", "company out of control within 1 day")])
+def test_a_rule_says_the_name_of_its_metric_as_it_is(monitoring, name, words):
+    monitoring.log_performance("churn", "1.0.0", name, 1.0, at=NOW)
+    monitoring.add_alert_rule("churn", "1.0.0", "control_chart", name, lookback_days=1)
+    assert rule_words(monitoring.list_alert_rules("churn", "1.0.0")[0]) == words
 
 
 def test_hostile_names_are_shown_verbatim_in_every_new_section(app_test, monitoring):

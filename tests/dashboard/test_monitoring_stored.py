@@ -41,10 +41,10 @@ def test_values_are_uploaded_as_a_file_and_a_replay_adds_nothing(app_test, monit
     for _ in range(2):
         healthy(test.button(key="monitoring.log.open").click().run())
         healthy(test.segmented_control(key="monitoring.log.what").set_value("A file").run())
-        assert test.button(key="monitoring.log.add").disabled  # until a file is there
-        test.file_uploader(key="monitoring.log.file").upload("values.csv", content.encode(), "text/csv")
+        assert test.button(key="monitoring.log_file.confirm").disabled  # until a file is there
+        test.file_uploader(key="monitoring.log_file.file").upload("values.csv", content.encode(), "text/csv")
         healthy(test.run())
-        healthy(test.button(key="monitoring.log.add").click().run())
+        healthy(test.button(key="monitoring.log_file.confirm").click().run())
     assert [toast.value for toast in test.toast][-1] == "Stored 0 new of 9 values"
     history = monitoring.performance_history("churn", "1.0.0", "f1", segment="country=CH")
     assert history["value"].tolist() == pytest.approx([0.8 + i / 100 for i in range(9)])
@@ -58,9 +58,9 @@ def test_a_file_of_values_that_does_not_fit_is_refused_and_stores_nothing(app_te
     healthy(test.button(key="monitoring.log.open").click().run())
     healthy(test.segmented_control(key="monitoring.log.what").set_value("A file").run())
     content = b"metric,value\nf1,0.9\nf1,maybe\n"
-    test.file_uploader(key="monitoring.log.file").upload("values.csv", content, "text/csv")
+    test.file_uploader(key="monitoring.log_file.file").upload("values.csv", content, "text/csv")
     healthy(test.run())
-    healthy(test.button(key="monitoring.log.add").click().run())
+    healthy(test.button(key="monitoring.log_file.confirm").click().run())
     assert "row 2: value must be a number, got 'maybe'" in shown_errors(test)[0]
     assert monitoring.list_monitored()[0]["metrics"] == ["accuracy"]
 

@@ -400,10 +400,10 @@ def test_a_rule_is_added_evaluated_acknowledged_silenced_and_deleted(app_test, w
     ("kind", "values", "words"),
     [
         ("metric_threshold", {"below": 0.9}, "accuracy below 0.9"),
-        ("feature_drift", {"feature": "age"}, "age drifted in 7 days"),
-        ("missing_data", {"share": 0.2}, "a feature has 20 % missing in 7 days"),
+        ("feature_drift", {"feature": "age"}, "age drifted within 7 days"),
+        ("missing_data", {"share": 0.2}, "a feature has 20 % missing within 7 days"),
         ("no_data", {"hours": 12.0}, "nothing logged for 12 hours"),
-        ("control_chart", {"metric": "auc"}, "auc metric out of control in 7 days"),
+        ("control_chart", {"metric": "auc"}, "auc out of control within 7 days"),
     ],
 )
 def test_every_kind_of_rule_can_be_added_and_reads_as_a_sentence(app_test, watched, kind, values, words):
