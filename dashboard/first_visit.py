@@ -29,14 +29,18 @@ SHARE_TO_DRAW, LEAST_SECONDS, MOST_SECONDS, FORGOTTEN_SECONDS = 0.3, 0.3, 1.5, 2
 _IS_DRAWN = "first_visit.is_drawn"  # in the session: the first table was drawn, or the first run ended without one
 _SECONDS = "first_visit.seconds"  # in the session: what this browser needs to draw a table
 _page_sent_at: deque[float] = deque(maxlen=1)  # by the clock `monotonic`; of the last window, whoever opened it
-_HEADER, _ABOVE = "first-visit-header", "first-visit-above"
+_HEADER, _ABOVE, _ABOVE_TALL = "first-visit-header", "first-visit-above", "first-visit-above-tall"
 # Streamlit leaves six lines empty above a page. Its own rules come later and name one class: ours name two things.
-# The heights are those of the header, and of numbers, filters and buttons, on a page where each fits into one line.
+# The heights are those of the header, and of numbers, filters and buttons, on a page where each fits into one line; the
+# tall one holds a verdict with its links and actions, too, and is taller where its numbers and filters need two lines.
 STYLE = (
     "[data-testid=stMain] [data-testid=stMainBlockContainer] {padding-top: 2.5rem; padding-bottom: 4rem} "
     f"[data-testid=stMain] .st-key-{_HEADER} {{min-height: 2.15rem}} "
     f"[data-testid=stMain] .st-key-{_ABOVE} {{min-height: 14.8rem}} "
-    f":is(.st-key-{_HEADER}, .st-key-{_ABOVE}) > :has(> [data-testid=stSpace]) {{position: absolute}}"
+    f"[data-testid=stMain] .st-key-{_ABOVE_TALL} {{min-height: 24.2rem}} "
+    f"@media (max-width: 1150px) {{[data-testid=stMain] .st-key-{_ABOVE_TALL} {{min-height: 29.8rem}}}} "
+    f":is(.st-key-{_HEADER}, .st-key-{_ABOVE}, .st-key-{_ABOVE_TALL}) > :has(> [data-testid=stSpace]) "
+    "{position: absolute}"
 )
 
 
@@ -62,9 +66,9 @@ def below(draw: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def above_the_table() -> Iterator[None]:
+def above_the_table(*, tall: bool = False) -> Iterator[None]:
     """Hold the containers that the block makes, for what stands above the table and is drawn behind it."""
-    with st.container(key=_ABOVE):
+    with st.container(key=_ABOVE_TALL if tall else _ABOVE):
         _keep_open()
         yield
 

@@ -37,6 +37,7 @@ __all__ = [
     "baseline_text",
     "baselines_frame",
     "draw_features",
+    "draw_metrics",
     "draw_performance",
     "rollup_frame",
     "segment_frames",
@@ -45,11 +46,8 @@ __all__ = [
 METHOD_TEXT = {"individuals": "individuals chart", "laney": "Laney p′ chart", "p": "p chart"}
 
 
-def draw_performance(app: ui.App, view: MonitoringView, choices: Choices) -> None:
-    """Draw the metrics of a version, one chart of the chosen one, its violations and its baselines."""
-    if view.metric is None:
-        ui.note("No metric was logged yet: log one from a notebook, or with “Log values” above.")
-        return
+def draw_metrics(view: MonitoringView) -> None:
+    """Draw the table of a version's metrics."""
     config: dict[str, Any] = {
         "Metric": st.column_config.TextColumn(width="medium"),
         "Course": st.column_config.LineChartColumn(help="The last 60 points"),
@@ -66,6 +64,13 @@ def draw_performance(app: ui.App, view: MonitoringView, choices: Choices) -> Non
         view.metrics, view.metric_ids, key=f"{TAB}.metrics", name=f"{TAB}.metric", alt="Metrics of this version",
         columns=config, multiple=False, rows_shown=8,
     )  # fmt: skip
+
+
+def draw_performance(app: ui.App, view: MonitoringView, choices: Choices) -> None:
+    """Draw what stands below the table of metrics: one chart of the chosen one, its violations and its baselines."""
+    if view.metric is None:
+        ui.note("No metric was logged yet: log one from a notebook, or with “Log values” above.")
+        return
     drift = view.metric.drift
     chosen = series_id(view.metric.metric, view.metric.segment)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):

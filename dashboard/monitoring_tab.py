@@ -17,7 +17,7 @@ import streamlit as st
 
 import chain
 from dashboard import components as ui
-from dashboard import formats
+from dashboard import first_visit, formats
 from dashboard.ab_testing_tab import p_text
 from dashboard.monitoring_rules import CHART_RULE_TEXT, CHART_RULES, DEFAULT_RULES, rule_text
 from db import NotFoundError, StateError
@@ -401,31 +401,73 @@ def render(app: ui.App) -> None:
             with st.container(horizontal=True, gap="small"):
                 details.start_buttons(app)
         else:
-            numbers = st.container()
-            choices, section = _choose(watched)
+            chosen = _read_choices(watched)
             try:
-                view = build_view(app.monitoring, choices)
+                view = build_view(app.monitoring, chosen.choices)
             except NotFoundError:
+                _draw_filters(chosen)
                 ui.note("This version is no longer monitored. Choose another one.")
             else:
-                _draw(app, view, choices, section, numbers)
+                _draw(app, view, chosen)
     with ui.part("Dialog"):
         details.dialogs(app)
 
 
-def _choose(watched: Sequence[Mapping[str, Any]]) -> tuple[Choices, str]:
-    """Draw the filters and return what was chosen."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """What was chosen, and what is needed to draw the filters afterwards.
+
+    Attributes
+    ----------
+    choices : Choices
+    section : str
+        One of `SECTIONS`.
+    options : dict of str to list of str
+        The versions of every watched model.
+    gone : str
+        What a link names and nobody watches; empty if there is nothing like that.
+    widgets : dict of str to dict
+        Arguments of the filters that live in the URL, by name.
+    """
+
+    choices: Choices
+    section: str
+    options: dict[str, list[str]]
+    gone: str
+    widgets: dict[str, dict[str, Any]]
+
+
+def _read_choices(watched: Sequence[Mapping[str, Any]]) -> _Chosen:
+    """Return what the reader has chosen; the filters are drawn afterwards."""
     options = watch_options(watched)
     chosen = (ui.selected("watch") or [""])[0]
     name, _, version = chosen.partition(":")
-    gone = chosen and version not in options.get(name, [])
+    gone = chosen if version not in options.get(name, []) else ""
     if name not in options:
         name = next(iter(options))
     if version not in options[name]:
         version = options[name][0]
+    widgets = {
+        "window": ui.in_url(f"{TAB}.window", default="7 days", options=list(WINDOWS)),
+        "section": ui.in_url(f"{TAB}.section", default=SECTIONS[0], options=SECTIONS),
+    }
+    choices = Choices(
+        name=name,
+        version=version,
+        days=WINDOWS[st.session_state[f"{TAB}.window"]],
+        metric=next(iter(ui.selected(f"{TAB}.metric")), None),
+        feature=next(iter(ui.selected(f"{TAB}.feature")), None),
+        rules=tuple(rule for rule in ui.selected(f"{TAB}.rules_of") if rule in CHART_RULES) or DEFAULT_RULES,
+    )
+    section = st.session_state[f"{TAB}.section"]
+    return _Chosen(choices=choices, section=section, options=options, gone=gone, widgets=widgets)
+
+
+def _draw_filters(chosen: _Chosen) -> None:
+    name, options = chosen.choices.name, chosen.options
     # The URL says what is watched; the two boxes follow it, and write to it when someone chooses.
     st.session_state[f"{TAB}.model"] = name
-    st.session_state[f"{TAB}.version"] = version
+    st.session_state[f"{TAB}.version"] = chosen.choices.version
 
     def take_model() -> None:
         model = st.session_state[f"{TAB}.model"]
@@ -437,43 +479,46 @@ def _choose(watched: Sequence[Mapping[str, Any]]) -> tuple[Choices, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.selectbox("Model", list(options), key=f"{TAB}.model", on_change=take_model, width=320)
         st.selectbox("Version", options[name], key=f"{TAB}.version", on_change=take_version, width=160)
-        window = st.segmented_control(
+        st.segmented_control(
             "Window", list(WINDOWS), required=True,
             help="How many days, up to the newest data, are judged against the baseline and the reference",
-            **ui.in_url(f"{TAB}.window", default="7 days", options=list(WINDOWS)),
+            **chosen.widgets["window"],
         )  # fmt: skip
-        section = st.segmented_control(
-            "Show", SECTIONS, required=True, **ui.in_url(f"{TAB}.section", default=SECTIONS[0], options=SECTIONS)
-        )
-    if gone:
-        ui.note(f"{formats.markdown(chosen.replace(':', ' ', 1))} is not monitored; this is another one.")
-    choices = Choices(
-        name=name,
-        version=version,
-        days=WINDOWS[window or "7 days"],
-        metric=next(iter(ui.selected(f"{TAB}.metric")), None),
-        feature=next(iter(ui.selected(f"{TAB}.feature")), None),
-        rules=tuple(rule for rule in ui.selected(f"{TAB}.rules_of") if rule in CHART_RULES) or DEFAULT_RULES,
-    )
-    return choices, section or SECTIONS[0]
+        st.segmented_control("Show", SECTIONS, required=True, **chosen.widgets["section"])
+    if chosen.gone:
+        ui.note(f"{formats.markdown(chosen.gone.replace(':', ' ', 1))} is not monitored; this is another one.")
 
 
-def _draw(app: ui.App, view: MonitoringView, choices: Choices, section: str, numbers: Any) -> None:
-    from dashboard import monitoring_details as details
+def _draw(app: ui.App, view: MonitoringView, chosen: _Chosen) -> None:
+    from dashboard.monitoring_sections import draw_metrics
 
+    # The table is what people came for: it is sent first, into its place below what is drawn after it.
+    with first_visit.above_the_table(tall=True):
+        numbers, filters, verdict = st.container(), st.container(), st.container(border=True)
+    if chosen.section == "Performance" and view.metric is not None:
+        with ui.part("Metrics"):
+            draw_metrics(view)
     with ui.part("Numbers"), numbers:
         ui.kpis(view.kpis)
+    with filters:
+        _draw_filters(chosen)
+    with ui.part("Verdict"), verdict:
+        _draw_verdict(app, view)
+    with ui.part(chosen.section):
+        _draw_section(app, view, chosen.choices, chosen.section)
+
+
+def _draw_verdict(app: ui.App, view: MonitoringView) -> None:
+    from dashboard import monitoring_details as details
+
     icon, color = VERDICTS.get(view.report.status, VERDICTS["no_data"])
-    with st.container(border=True):
-        st.markdown(f"#### :{color}[{icon}] {formats.markdown(view.verdict)}")
-        period = f"{formats.instant(view.report.start_at)} to {formats.instant(view.report.end_at)}"
-        ui.note(" · ".join([f"Window {period}", *(formats.markdown(reason) for reason in view.report.reasons[:4])]))
-        with ui.part("Links"), st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            _draw_links(app, view)
-        with ui.part("Actions"), st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            details.action_buttons(app, view)
-    with ui.part(section):
-        _draw_section(app, view, choices, section)
+    st.markdown(f"#### :{color}[{icon}] {formats.markdown(view.verdict)}")
+    period = f"{formats.instant(view.report.start_at)} to {formats.instant(view.report.end_at)}"
+    ui.note(" · ".join([f"Window {period}", *(formats.markdown(reason) for reason in view.report.reasons[:4])]))
+    with ui.part("Links"), st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _draw_links(app, view)
+    with ui.part("Actions"), st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        details.action_buttons(app, view)
 
 
 def _draw_section(app: ui.App, view: MonitoringView, choices: Choices, section: str) -> None:

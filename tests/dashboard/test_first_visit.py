@@ -77,7 +77,7 @@ def test_a_bug_in_the_first_tab_leaves_the_header_where_it_is():
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("tab", ["Registry", "A/B testing", "Tracking"])
+@pytest.mark.parametrize("tab", ["Registry", "A/B testing", "Tracking", "Monitoring"])
 def test_the_table_does_not_move_when_the_rest_of_the_page_arrives(open_app, example_store, tab):
     screen = open_app()
     page = screen.page

@@ -213,6 +213,19 @@ def address(test, name):
     return value if isinstance(value, str) else value[-1]
 
 
+def test_the_table_of_metrics_is_drawn_before_all_that_stands_above_it(app_test, watched, monkeypatch):
+    from dashboard import components as ui
+
+    drawn = []
+    for name in ("table", "kpis", "chart"):
+        draw = getattr(ui, name)
+        monkeypatch.setattr(ui, name, lambda *a, _n=name, _draw=draw, **k: drawn.append(_n) or _draw(*a, **k))
+    test = visit(app_test, watch="churn:1.0.0")
+    assert drawn[:3] == ["table", "kpis", "chart"]
+    tables = [table.value for table in test.dataframe]
+    assert "Lower limit" in tables[0].columns
+
+
 def test_an_empty_store_offers_a_snippet_and_the_forms(app_test):
     test = app_test("Monitoring")
     assert {"Load example data", "Log values", "Set reference"} <= {b.label for b in test.button}
