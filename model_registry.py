@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 from artifacts import ArtifactStore, check_artifact_path, check_grace
 from db import Database
 from registry_parts import environment, formats, history, labels, loading, queries, removal, search, stages
-from registry_parts.card import render_card
 from registry_parts.gates import check_gates
 from registry_parts.labels import UNCHANGED
 from registry_parts.queries import PAGE_LIMIT, find_model, find_models, find_stored, paged, to_models
@@ -690,8 +689,7 @@ class ModelRegistryManager:
     def model_card(self, name: str, version: str) -> str:
         """Return the model card in Markdown: as written, or the template filled from what is known."""
         with self._database.read() as session:
-            record, written = labels.read_card(session, name, version)
-        return render_card(record) if written is None else written
+            return labels.fill_card(session, name, version)
 
     # -- performance over time -----------------------------------------------------------------------
 

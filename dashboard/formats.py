@@ -63,6 +63,7 @@ _CARD_BLOCK = re.compile(r"\s*(#{1,6}|[-*]|\d{1,3}\.)\s+(\S.*)$")
 _CARD_RULE = re.compile(r"\|(?:\s*:?-+:?\s*\|)+")
 _CARD_CELL = re.compile(r"(?<!\\)\|")
 _CARD_BOLD = re.compile(r"\*\*(?=\S)([^*]+?)(?<=\S)\*\*")
+_CARD_QUIET = re.compile(r"(?<![\\`])`([^`\\]+)`(?!`)|^_(?=\S)([^_]+)(?<=\S)_$")  # code; a whole line in italics
 _CARD_ESCAPE = re.compile(r"\\([\\`*_{}\[\]()#+.!|<>~-])")
 # A cell that begins like this is run as a formula by spreadsheets (OWASP, "CSV injection").
 _FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -276,9 +277,10 @@ def card(text: str) -> str:
 
 
 def _card_words(line: str) -> str:
-    """Return one line of a card, escaped but for its bold words."""
+    """Return one line of a card, escaped but for its bold words; code and italics lose the marks around them."""
     parts = _CARD_BOLD.split(line)  # every second one was bold
-    plain = [markdown(_CARD_ESCAPE.sub(r"\1", part)) if part.strip() else part for part in parts]
+    words = [_CARD_QUIET.sub(lambda found: found[1] or found[2], part) for part in parts]
+    plain = [markdown(_CARD_ESCAPE.sub(r"\1", part)) if part.strip() else part for part in words]
     return "".join(f"**{part}**" if position % 2 and part.strip() else part for position, part in enumerate(plain))
 
 

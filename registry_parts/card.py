@@ -19,13 +19,13 @@ CARD_TEMPLATE = """\
 
 {description}
 
-| | |
+| Property | Value |
 | --- | --- |
 | Type | {model_type} |
 | Stage | {stage} |
 | Owner | {owner} |
 | Registered | {created} by {created_by} |
-| Training run | {run_id} |
+| Training run | {run} |
 | Data fingerprint | {fingerprint} |
 | Stored as | {serializer}, {size_bytes} bytes, SHA-256 `{sha256}` |
 
@@ -57,7 +57,8 @@ _Say where it fails, for whom, and how that was measured._
 
 def _cell(value: object) -> str:
     """Escape a value for a Markdown table: nothing typed becomes markup, a link, an image or a new row."""
-    text = " ".join(str(value).split()) or "-"
+    plain = {None: "-", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)
+    text = " ".join(plain.split()) or "-"
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]()#+!|:~$-])", r"\\\1", text)
 
@@ -69,7 +70,7 @@ def _rows(head: tuple[str, str], rows: Mapping[str, object]) -> str:
     return "\n".join(lines + [f"| {_cell(key)} | {_cell(value)} |" for key, value in rows.items()])
 
 
-def render_card(version: ModelVersion) -> str:
+def render_card(version: ModelVersion, run_name: str | None = None) -> str:
     """Fill the card template from a version's record; typed text is escaped, and never read as a template."""
     signature = version.signature or {}
     columns = {str(c["name"]): c["dtype"] for c in signature.get("inputs", [])}
@@ -83,7 +84,7 @@ def render_card(version: ModelVersion) -> str:
         "owner": _cell(version.owner or "-"),
         "created": f"{version.created_at:%Y-%m-%d %H:%M} UTC",
         "created_by": _cell(version.created_by),
-        "run_id": _cell(version.run_id or "-"),
+        "run": _cell(f"{run_name} ({version.run_id})" if run_name else version.run_id or "-"),
         "fingerprint": _cell(version.data_fingerprint or "-"),
         "serializer": version.serializer,
         "size_bytes": f"{version.size_bytes:,}",

@@ -11,8 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db import ModelAliasRow, ModelTagRow
+from db import ModelAliasRow, ModelTagRow, RunRow
 from errors import NotFoundError
+from registry_parts.card import render_card
 from registry_parts.queries import find_model, find_version, to_models, to_version
 from registry_parts.records import ModelStage, ModelVersion, RegisteredModel
 from registry_parts.registration import insert_all, to_tags
@@ -27,6 +28,7 @@ __all__ = [
     "check_alias",
     "check_changes",
     "delete_alias",
+    "fill_card",
     "read_card",
     "set_alias",
 ]
@@ -71,6 +73,14 @@ def read_card(session: Session, name: str, version: str) -> tuple[ModelVersion, 
     model = find_model(session, name)
     row = find_version(session, model, version)
     return to_version(session, model.name, row), row.card
+
+
+def fill_card(session: Session, name: str, version: str) -> str:
+    """Return the model card of a version: as written, or the template filled from what is known."""
+    record, written = read_card(session, name, version)
+    if written is not None:
+        return written
+    return render_card(record, session.scalar(sa.select(RunRow.name).where(RunRow.uid == record.run_id)))
 
 
 def check_alias(alias: str) -> str:

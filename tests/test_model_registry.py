@@ -761,6 +761,18 @@ def test_tags_descriptions_owners_and_cards_can_change(registry):
     assert registry.model_card("churn", "1.0.0").startswith("# churn 1.0.0")
 
 
+def test_a_card_names_the_run_and_writes_nothing_as_python_does(registry, database):
+    from experiment_tracking import ExperimentTracking
+
+    tracking = ExperimentTracking(database, capture_environment=False)
+    run_id = tracking.start_run("training", "deep-sweep")
+    registry.register_model({"w": 1}, "churn", "1.0.0", hyperparameters={"depth": None, "bagging": True}, run_id=run_id)
+    card = registry.model_card("churn", "1.0.0")
+    assert f"| Training run | deep\\-sweep \\({run_id}\\) |" in card
+    assert "| depth | \\- |" in card
+    assert "| bagging | yes |" in card
+
+
 def test_a_card_shows_typed_text_as_it_was_typed(registry):
     add(
         registry,

@@ -117,6 +117,9 @@ def test_a_card_keeps_headings_lists_tables_and_bold_words_and_shows_the_rest_as
     assert "#### churn-1" in lines
     assert any("**bold words**" in line for line in lines)
     assert "- first" in lines
+    assert any(line.endswith("and code") for line in lines)
+    assert formats.card("_Say where it fails._") == "Say where it fails."
+    assert "&#95;" in formats.card("a _b c_d")
     assert lines[-3:] == ["| a | b |", "| --- | ---: |", "| log&#95;loss | x&#124;y |"]
 
 
