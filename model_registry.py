@@ -368,6 +368,7 @@ class ModelRegistryManager:
         owner: str | None = None,
         run_id: str | None = None,
         include_deleted: bool = False,
+        restorable: bool = False,
         order_by: str = "created_at",
         descending: bool = True,
         limit: int = 100,
@@ -385,8 +386,13 @@ class ModelRegistryManager:
             Value by key; None for any value.
         metrics : mapping, optional
             By metric: a number (at least that), ``">= 0.9"`` or ``("<", 0.1)``. NaN meets none.
+        include_deleted : bool
+            Also what was deleted.
+        restorable : bool
+            Only what was deleted and `restore_version` can bring back.
         order_by : str
-            "created_at", "name", "version", "stage", "size_bytes", or "metrics.<metric>" (those without it last).
+            "created_at", "deleted_at", "name", "version", "stage", "size_bytes", or "metrics.<metric>" (those
+            without it last).
         descending : bool
         limit, offset : int
             A page; the number of all matches is in ``frame.attrs["total"]``.
@@ -397,7 +403,9 @@ class ModelRegistryManager:
             model_id, name, version, model_type, stage, aliases, owner, description, created_at, created_by, size_bytes,
             serializer, run_id, then ``metrics.<key>``, ``params.<key>`` and ``tags.<key>``.
         """
-        query = search.matching(text, name, stage, model_type, tags, metrics, owner, run_id, include_deleted)
+        query = search.matching(
+            text, name, stage, model_type, tags, metrics, owner, run_id, include_deleted, restorable=restorable
+        )
         page = paged(search.ordered(query, order_by, descending), to_int(limit, "limit", 0, PAGE_LIMIT), offset)
         with self._database.read() as session:
             records, total = search.read_page(session, page, query)

@@ -38,6 +38,8 @@ def matching(
     owner: str | None,
     run_id: str | None,
     include_deleted: bool,
+    *,
+    restorable: bool = False,
 ) -> sa.Select[Any]:
     """Return the query for the versions that meet all conditions, and their models' names; arguments are checked."""
     row = ModelVersionRow
@@ -90,7 +92,9 @@ def matching(
     if run_id is not None:
         wanted = check_text(run_id, "run_id", 255)
         found.append(row.run_id == sa.select(RunRow.id).where(RunRow.uid == wanted).scalar_subquery())
-    if not include_deleted:
+    if restorable:
+        found += [row.deleted_at.is_not(None), row.purged_at.is_(None)]
+    elif not include_deleted:
         found.append(row.deleted_at.is_(None))
     query: Any = sa.select(row, ModelRow.name).join(ModelRow, ModelRow.id == row.model_id)
     narrowed: sa.Select[Any] = query.where(*found)
@@ -122,6 +126,7 @@ def ordered(query: sa.Select[Any], order_by: str, descending: bool) -> sa.Select
     row = ModelVersionRow
     columns: dict[str, list[Any]] = {
         "created_at": [row.created_at],
+        "deleted_at": [row.deleted_at],
         "name": [ModelRow.name, row.precedence],
         "version": [row.precedence],
         "stage": [row.stage],

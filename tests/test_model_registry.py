@@ -809,6 +809,16 @@ def filled(registry):
     return registry
 
 
+def test_what_can_be_restored_is_searched_apart_the_last_deleted_first(filled):
+    for number in (5, 0, 3):
+        filled.delete_version(f"model-{number % 3}", f"1.{number}.0")
+    filled.delete_version("model-1", "1.1.0", purge=True)
+    found = filled.search(restorable=True, order_by="deleted_at", limit=2)
+    assert (found["version"].tolist(), found.attrs["total"]) == (["1.3.0", "1.0.0"], 3)
+    assert filled.search("of_it", restorable=True)["version"].tolist() == ["1.5.0"]
+    assert filled.search().attrs["total"] == 8
+
+
 def test_search_meets_every_condition_and_pages(filled):
     found = filled.search(metrics={"auc": 0.6}, tags={"team": "risk"}, order_by="metrics.auc")
     assert found["metrics.auc"].tolist() == [1.1, 0.9, 0.7]
