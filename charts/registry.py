@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from charts.theme import NEUTRAL, VERDICT_COLORS, base_figure, empty_figure, series_style, shorten_label
+from charts.theme import NEUTRAL, VERDICT_COLORS, add_footnote, base_figure, empty_figure, series_style, shorten_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,7 @@ ROW_HEIGHT = 34  # pixels a bar takes
 MARGIN_HEIGHT = 150  # pixels around them
 MAX_SERIES = 24  # lines in one figure
 _PALETTE = {"better": VERDICT_COLORS["good"], "worse": VERDICT_COLORS["bad"]}
+_MARKS = {"better": " ▲ better", "worse": " ▼ worse"}
 _PRODUCTION = "Production"
 
 
@@ -87,7 +88,7 @@ def comparison_bars(comparison: ModelComparison) -> tuple[list[ComparisonBar], l
 def plot_comparison(comparison: ModelComparison) -> go.Figure:
     """Draw how much each metric differs from the baseline version, in percent of it.
 
-    With two versions the colour says better or worse; with more it says which version, and hovering says the rest.
+    With two versions the colour says better or worse; with more it says which version. Words say the former always.
     """
     baseline, *others = comparison.versions
     title = f"{shorten_label(comparison.name)}: change against {baseline.version}"
@@ -114,32 +115,20 @@ def plot_comparison(comparison: ModelComparison) -> go.Figure:
             y=[shorten_label(bar.metric) for bar in chosen],
             x=[bar.change_percent for bar in chosen],
             marker_color=color,
-            text=[_percent_text(bar.change_percent) for bar in chosen],
+            text=[f"{_percent_text(bar.change_percent)}{_MARKS.get(bar.direction, '')}" for bar in chosen],
             textposition="outside",  # inside, grey on the bar is not readable
             cliponaxis=False,
             customdata=[[bar.baseline, bar.value, bar.version, bar.direction] for bar in chosen],
             hovertemplate="%{y}: %{customdata[0]:.6g} → %{customdata[1]:.6g} in %{customdata[2]} (%{customdata[3]})"
             "<extra></extra>",
         )
-    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
     ends = [0.0, *(bar.change_percent for bar in bars)]
-    room = 0.16 * ((max(ends) - min(ends)) or 1.0)  # for the numbers beyond the ends of the bars
+    room = 0.24 * ((max(ends) - min(ends)) or 1.0)  # for the numbers beyond the ends of the bars
     figure.update_xaxes(range=[min(ends) - room, max(ends) + room])
     figure.update_layout(barmode="group", bargap=0.35)
     if left_out:
-        figure.add_annotation(
-            text=f"Not drawn: {shorten_label('; '.join(left_out), 110)}",
-            x=0,
-            y=-0.02,
-            xref="paper",
-            yref="paper",
-            xanchor="left",
-            yanchor="top",
-            yshift=-46,
-            showarrow=False,
-            font={"size": 12, "color": NEUTRAL},
-        )
-        figure.update_layout(margin_b=90)
+        add_footnote(figure, f"Not drawn: {shorten_label('; '.join(left_out), 110)}")
     return figure
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "VERDICT_SYMBOLS",
     "SeriesStyle",
     "add_band",
+    "add_footnote",
     "add_level",
     "add_zone",
     "alt_text",
@@ -297,6 +298,23 @@ def add_zone(
         figure.add_vrect(x0=low, x1=high, **common)
     else:
         figure.add_hrect(y0=low, y1=high, **common)
+
+
+def add_footnote(figure: go.Figure, text: str) -> None:
+    """Say below the axis what the figure leaves out; `text` is our words, or escaped."""
+    figure.add_annotation(
+        text=text,
+        x=0,
+        y=-0.02,
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor="top",
+        yshift=-46,
+        showarrow=False,
+        font_size=12,
+    )
+    figure.update_layout(margin_b=90)
 
 
 def days_around_one(figure: go.Figure, instants: Sequence[datetime]) -> None:

@@ -27,6 +27,7 @@ from charts.theme import (
     DEFAULT_HEIGHT,
     NEUTRAL,
     SERIES_COLORS,
+    add_footnote,
     add_level,
     base_figure,
     empty_figure,
@@ -62,6 +63,7 @@ LEGEND_ROW_PIXELS = 22
 LOG_SPAN = 100.0
 MAX_TICKS = 20
 MISSING = "(missing)"
+MAX_NAMED = 10  # points of a scatter that bear their run's name
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -434,8 +436,9 @@ def plot_scatter(
     )
     style = series_style(0)
     figure.add_scatter(
-        x=a[kept], y=b[kept], mode="markers", marker=style.marker | {"opacity": 0.75}, text=[names[i] for i in kept],
-        hovertemplate="%{text}<br>%{x:.6~g}, %{y:.6~g}<extra></extra>", name="runs", showlegend=False,
+        x=a[kept], y=b[kept], mode="markers+text" if len(kept) <= MAX_NAMED else "markers",
+        marker=style.marker | {"opacity": 0.75}, text=[names[i] for i in kept], textposition="top center",
+        cliponaxis=False, hovertemplate="%{text}<br>%{x:.6~g}, %{y:.6~g}<extra></extra>", name="runs", showlegend=False,
     )  # fmt: skip
     if pareto is not None:
         front = pareto_front(a, b, x_goal=pareto[0], y_goal=pareto[1])
@@ -449,6 +452,8 @@ def plot_scatter(
         figure.update_xaxes(tickvals=list(range(len(labels))), ticktext=[shorten_label(text, 24) for text in labels])
     elif log_x and (a[kept] > 0).all():
         figure.update_xaxes(type="log")
+    if len(kept) < len(frame):
+        add_footnote(figure, f"Not drawn: {len(frame) - len(kept)} of {len(frame)} runs, which lack one of the two.")
     return figure
 
 
@@ -457,8 +462,15 @@ def plot_box(frame: pd.DataFrame, category: str, metric: str, *, title: str | No
     if category not in frame or metric not in frame:
         return empty_figure(title, f"No run has both {escape(category)} and {escape(metric)}")
     values = _column(frame, metric)[0]
-    texts = [_text(item) for item in frame[category]]
-    groups = sorted({text for text, value in zip(texts, values, strict=True) if math.isfinite(value)})
+    items = list(frame[category])
+    texts = [MISSING if _is_missing(item) else f"{item:.12g}" if _is_number(item) else _text(item) for item in items]
+    # Numbers in their order, then texts, then what has no value.
+    order = {
+        text: (text == MISSING, not _is_number(item), item if _is_number(item) else 0, text)
+        for text, item, value in zip(texts, items, values, strict=True)
+        if math.isfinite(value)
+    }
+    groups = sorted(order, key=lambda text: order[text])
     if not groups:
         return empty_figure(title, f"No run has a finite {_bare(metric)}")
     figure = base_figure(
@@ -473,6 +485,9 @@ def plot_box(frame: pd.DataFrame, category: str, metric: str, *, title: str | No
                 marker={"color": series_style(index).color, "size": 5}, showlegend=False,
             )
         )  # fmt: skip
+    figure.update_xaxes(type="category")  # texts that look like numbers would get places on a scale
+    if len(groups) > MAX_SERIES:
+        add_footnote(figure, f"Not drawn: all but the first {MAX_SERIES} of {len(groups)} values.")
     return figure
 
 
@@ -499,7 +514,7 @@ def plot_run_diff(diff: Any) -> go.Figure:
             marker=series_style(index).marker, name=name, text=[f"{row[position]:.6g}" for row in rows],
             hovertemplate="%{y}: %{text}<extra></extra>",
         )  # fmt: skip
-    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(autorange="reversed", type="category")
     figure.update_layout(showlegend=True)
     return figure
 
@@ -532,7 +547,7 @@ def plot_explanation(explanation: Any) -> go.Figure:
             name="importance (forest)",
         )
         figure.update_layout(showlegend=True)
-    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(range=[0, 1.02])
     return figure
 

@@ -219,6 +219,24 @@ def test_figures_of_params_and_metrics(three):
     assert tracking.explain("acc", experiment="e").plot().layout.annotations[0].text.startswith("Nothing can be said")
 
 
+def test_values_that_look_like_numbers_are_categories_in_their_order_and_a_missing_one_is_named():
+    frame = pd.DataFrame(
+        {"params.width": [128, 16, None, 64], "metrics.acc": [0.4, 0.1, 0.2, 0.3], "name": list("abcd")}
+    )
+    figure = plot_box(frame, "params.width", "metrics.acc")
+    assert [trace.name for trace in figure.data] == ["16", "64", "128", "(missing)"]
+    assert figure.layout.xaxis.type == "category"
+    many = pd.DataFrame({"params.lr": range(40), "metrics.acc": range(40)})
+    assert "first 30 of 40" in plot_box(many, "params.lr", "metrics.acc").layout.annotations[0].text
+
+
+def test_a_scatter_names_few_runs_and_counts_those_it_cannot_draw():
+    frame = pd.DataFrame({"params.width": [128, None, 64], "metrics.acc": [0.4, 0.1, 0.2], "name": list("abc")})
+    figure = plot_scatter(frame, "params.width", "metrics.acc")
+    assert (list(figure.data[0].text), figure.data[0].mode) == (["a", "c"], "markers+text")
+    assert figure.layout.annotations[0].text.startswith("Not drawn: 1 of 3 runs")
+
+
 class _Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
