@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -327,7 +328,7 @@ def tab_changed() -> None:
 
 def selected(name: str) -> list[str]:
     """Return the ids selected under a name of the URL (`version`, `test`, `run`, `watch`)."""
-    return list(st.session_state.get(_URL_VALUES, {}).get(name, []))
+    return list(dict.fromkeys(st.session_state.get(_URL_VALUES, {}).get(name, [])))
 
 
 def select(name: str, ids: Sequence[str]) -> None:
@@ -337,7 +338,12 @@ def select(name: str, ids: Sequence[str]) -> None:
 
 
 def in_url(
-    key: str, *, default: Any = None, options: Sequence[Any] | None = None, many: bool = False
+    key: str,
+    *,
+    default: Any = None,
+    options: Sequence[Any] | None = None,
+    many: bool = False,
+    pager: str | None = None,
 ) -> dict[str, Any]:
     """Return the arguments that keep a widget in the URL: `st.text_input("Search", **in_url("registry.search"))`.
 
@@ -351,6 +357,8 @@ def in_url(
         What may be chosen; anything else that a link says is ignored.
     many : bool
         Whether the value is a list.
+    pager : str, optional
+        The key of the `page` that shows what is chosen here: another choice begins on its first page.
 
     Notes
     -----
@@ -373,6 +381,8 @@ def in_url(
         value = state[key]
         _set_url_value(key, [] if value == default else _encode(value))
         state[f"url.seen.{key}"] = state[_URL_VALUES].get(key)
+        if pager is not None:
+            _set_url_value(pager, [])
         _write_url()
 
     return {"key": key, "on_change": changed, "persist_state": "session"}
@@ -626,19 +636,25 @@ def plain_table(
 
 def page_offset(key: str, *, rows: int = PAGE_ROWS) -> int:
     """Return the position of the first row of the page that `page` was turned to."""
-    return int(st.session_state.get(key, 0)) * rows
+    return _pages_turned(key) * rows
+
+
+def _pages_turned(key: str) -> int:
+    """Return how many pages lie before the one that the URL names; what is no number of a page is the first."""
+    number = "".join(selected(key)[-1:])
+    return int(number) - 1 if re.fullmatch("[1-9][0-9]{0,8}", number) else 0
 
 
 def page(total: int, key: str, *, rows: int = PAGE_ROWS) -> None:
-    """Draw a pager below a table, when there is more than one page."""
+    """Draw a pager below a table, when there is more than one page. The URL counts the pages from one."""
     pages = max(1, -(-total // rows))
     if pages == 1:
-        st.session_state.pop(key, None)
         return
-    current = min(int(st.session_state.get(key, 0)), pages - 1)
+    current = min(_pages_turned(key), pages - 1)
 
     def turn(by: int) -> None:
-        st.session_state[key] = max(0, min(pages - 1, current + by))
+        number = max(0, min(pages - 1, current + by)) + 1
+        select(key, [str(number)] if number > 1 else [])
 
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button("Previous", key=f"{key}.previous", disabled=current == 0, on_click=turn, args=(-1,))
