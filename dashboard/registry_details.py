@@ -215,9 +215,10 @@ def _draw_dependencies(version: ModelVersion) -> None:
                            icon=":material/download:", on_click="ignore")  # fmt: skip
     else:
         ui.note("No dependencies were recorded.")
-    if version.environment:
+    environment = {key: value for key, value in version.environment.items() if value not in (None, "", [], {})}
+    if environment:
         ui.plain_table(
-            _values_frame(version.environment, "environment", "value", formats.value_text),
+            _values_frame(environment, "environment", "value", formats.value_text),
                 f"{TAB}.environment", alt="Environment",
         )  # fmt: skip
 

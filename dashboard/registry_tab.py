@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Choices", "RegistryView", "build_view", "comparison_frame", "render"]
 
 TAB = "registry"
+PAGER = f"{TAB}.page"
 STAGES = ("Production", "Staging", "Development", "Archived")
 STAGE_MARKS = {
     "Production": "★ Production",
@@ -35,9 +36,14 @@ STAGE_MARKS = {
 ALL_OWNERS = "All owners"
 ALL_MODELS = "All models"
 SHOWN = ("Active", "Deleted")
+NO_MATCH = {
+    "Active": "No version matches. Change the search, or show deleted ones.",
+    "Deleted": "No deleted version that can be restored matches.",
+}
 STALE_DAYS = 90  # a Production version older than this is worth a look
 MAX_METRICS = 4  # metric columns: those that most of the rows have
 MAX_COMPARED = 5
+EXPORT_ROWS = 1_000  # read at once
 MAX_SPARKLINES = 20  # models whose recorded performance is read for the table
 
 EMPTY = (
@@ -116,22 +122,16 @@ class RegistryView:
     missing: int = 0
 
 
-def build_view(
-    registry: ModelRegistryManager, choices: Choices, deleted: Sequence[str] = (), *, now: datetime | None = None
-) -> RegistryView:
-    """Read what the tab shows for these choices; `deleted` holds the ids to list when deleted ones are shown."""
+def build_view(registry: ModelRegistryManager, choices: Choices, *, now: datetime | None = None) -> RegistryView:
+    """Read what the tab shows for these choices."""
     import pandas as pd
 
     models = tuple(model for model in registry.list_models() if model.n_versions)
     n_all = sum(model.n_versions for model in models)
-    if choices.shown == "Deleted":
-        records = [
-            v for v in (registry.find_version_by_id(i) for i in deleted) if v is not None and _matches(v, choices)
-        ]
-        n_found, rows = len(records), _rows_of_records(records[choices.offset : choices.offset + choices.limit])
-    else:
-        found = _search(registry, choices)
-        n_found, rows = int(found.attrs.get("total", len(found))), found
+    rows = _search(registry, choices)
+    n_found = int(rows.attrs["total"])
+    if not len(rows) and n_found:  # there are fewer pages than the link says
+        rows = _search(registry, replace(choices, offset=(n_found - 1) // choices.limit * choices.limit))
     ids = tuple(str(i) for i in rows["model_id"]) if len(rows) else ()
     selected = [registry.find_version_by_id(i) for i in choices.selected[:MAX_COMPARED]]
     owners = sorted({model.owner for model in models if model.owner})
@@ -150,42 +150,17 @@ def build_view(
 
 
 def _search(registry: ModelRegistryManager, choices: Choices) -> pd.DataFrame:
-    def page(offset: int) -> pd.DataFrame:
-        return registry.search(
-            choices.text or None,
-            name=choices.model,
-            stage=choices.stage,
-            owner=choices.owner,
-            limit=choices.limit,
-            offset=offset,
-        )
-
-    found = page(choices.offset)
-    return page(0) if not len(found) and choices.offset else found
-
-
-def _matches(version: ModelVersion, choices: Choices) -> bool:
-    words = f"{version.name} {version.version} {version.description}".lower()
-    return (
-        choices.text.lower() in words
-        and choices.model in {None, version.name}
-        and choices.stage in {None, version.stage.value}
-        and choices.owner in {None, version.owner}
+    deleted = choices.shown == "Deleted"
+    return registry.search(
+        choices.text or None,
+        name=choices.model,
+        stage=choices.stage,
+        owner=choices.owner,
+        restorable=deleted,
+        order_by="deleted_at" if deleted else "created_at",
+        limit=choices.limit,
+        offset=choices.offset,
     )
-
-
-def _rows_of_records(versions: Sequence[ModelVersion]) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = [
-        {
-            "model_id": v.model_id, "name": v.name, "version": v.version, "stage": v.stage.value, "aliases": v.aliases,
-            "model_type": v.model_type.value, "owner": v.owner, "created_at": v.created_at, "size_bytes": v.size_bytes,
-            **{f"metrics.{key}": value for key, value in v.performance_metrics.items()},
-        }
-        for v in versions
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 def _frame(registry: ModelRegistryManager, rows: pd.DataFrame) -> pd.DataFrame:
@@ -206,11 +181,8 @@ def _frame(registry: ModelRegistryManager, rows: pd.DataFrame) -> pd.DataFrame:
             courses = _courses(registry, rows, column.removeprefix("metrics."))
             if any(courses):
                 data["Since then"] = courses
-    aliases = rows["aliases"].map(
-        lambda names: ", ".join(names) if isinstance(names, list | tuple) else str(names or "")
-    )
-    if (aliases != "").any():
-        data["Aliases"] = aliases
+    if (rows["aliases"] != "").any():
+        data["Aliases"] = rows["aliases"]
     data["Type"] = rows["model_type"].astype(str).str.replace("_", " ")
     owners = rows["owner"].map(lambda owner: owner if isinstance(owner, str) else "")
     if (owners != "").any():
@@ -309,19 +281,18 @@ def render(app: ui.App) -> None:
 
     with ui.errors("Registry"):
         models = app.registry.list_models()
-        if not any(model.n_versions for model in models) and not chain.deleted_version_ids(app.database):
+        if not any(model.n_versions for model in models) and not chain.deleted_version_ids(app.database, limit=1):
             ui.empty_state(app, EMPTY, SNIPPET, key=f"{TAB}.load_examples")
             details.register_form(app)
             storage.storage_button(app)
         else:
             choices, widgets = _read_choices(models)
-            deleted = chain.deleted_version_ids(app.database) if choices.shown == "Deleted" else []
-            view = build_view(app.registry, choices, deleted)
+            view = build_view(app.registry, choices)
             # The table is what people came for: it is sent first, into its place below what is drawn after it.
             with first_visit.above_the_table():
                 numbers, filters, bar = st.container(), st.container(), st.container()
             with st.container():
-                _draw_table(view)
+                _draw_table(view, choices)
             with filters:
                 _draw_filters(widgets)
             with bar:
@@ -353,12 +324,16 @@ def _read_choices(models: Sequence[RegisteredModel]) -> tuple[Choices, dict[str,
     """Return what the reader has chosen, and by name the arguments of the filters that are drawn afterwards."""
     names = [ALL_MODELS, *(model.name for model in models)]
     owners = [ALL_OWNERS, *sorted({model.owner for model in models if model.owner})]
+
+    def kept(name: str, default: str | None, options: Sequence[str | None] | None = None) -> dict[str, Any]:
+        return ui.in_url(f"{TAB}.{name}", default=default, options=options, pager=PAGER)
+
     widgets = {
-        "search": ui.in_url(f"{TAB}.search", default=""),
-        "model": ui.in_url(f"{TAB}.model", default=ALL_MODELS, options=names) | {"options": names},
-        "owner": ui.in_url(f"{TAB}.owner", default=ALL_OWNERS, options=owners) | {"options": owners},
-        "stage": ui.in_url(f"{TAB}.stage", default=None, options=[*STAGES, None]) | {"options": STAGES},
-        "shown": ui.in_url(f"{TAB}.shown", default="Active", options=SHOWN) | {"options": SHOWN},
+        "search": kept("search", ""),
+        "model": kept("model", ALL_MODELS, names) | {"options": names},
+        "owner": kept("owner", ALL_OWNERS, owners) | {"options": owners},
+        "stage": kept("stage", None, [*STAGES, None]) | {"options": STAGES},
+        "shown": kept("shown", "Active", SHOWN) | {"options": SHOWN},
     }
     state = st.session_state
     model, owner = state[f"{TAB}.model"], state[f"{TAB}.owner"]
@@ -368,7 +343,7 @@ def _read_choices(models: Sequence[RegisteredModel]) -> tuple[Choices, dict[str,
         stage=state[f"{TAB}.stage"],
         owner=None if owner == ALL_OWNERS else owner,
         shown=state[f"{TAB}.shown"] or "Active",
-        offset=ui.page_offset(f"{TAB}.page"),
+        offset=ui.page_offset(PAGER),
         selected=tuple(ui.selected("version")),
     )
     return choices, widgets
@@ -389,7 +364,12 @@ def _draw_actions(app: ui.App, view: RegistryView, choices: Choices) -> None:
     from dashboard import registry_storage as storage
 
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(f"**{formats.count_of(view.n_found, max(view.n_all, view.n_found), 'version')}**", width="stretch")
+        counted = (
+            formats.count_of(view.n_found, max(view.n_all, view.n_found), "version")
+            if choices.shown == "Active"
+            else formats.plural(view.n_found, "deleted version")
+        )
+        st.caption(f"**{counted}**", width="stretch")
         if view.versions:
             st.button(
                 "Clear selection", key=f"{TAB}.clear", on_click=ui.select, args=("version", []), icon=":material/close:"
@@ -400,9 +380,9 @@ def _draw_actions(app: ui.App, view: RegistryView, choices: Choices) -> None:
         ui.csv_download(lambda: _export(app, choices), "versions.csv", key=f"{TAB}.csv")
 
 
-def _draw_table(view: RegistryView) -> None:
+def _draw_table(view: RegistryView, choices: Choices) -> None:
     if not view.ids:
-        ui.note("No version matches. Change the search, or show deleted ones.")
+        ui.note(NO_MATCH[choices.shown])
         return
     config: dict[str, Any] = {
         "Model": st.column_config.TextColumn(width=ui.name_width(view.frame["Model"])),
@@ -419,29 +399,18 @@ def _draw_table(view: RegistryView) -> None:
                 column.removeprefix("metrics."), format=formats.column_format(view.frame[column].tolist())
             )
     ui.table(view.frame, view.ids, key=f"{TAB}.table", name="version", alt="Model versions", columns=config)
-    ui.page(view.n_found, key=f"{TAB}.page")
+    ui.page(view.n_found, key=PAGER)
 
 
 def _export(app: ui.App, choices: Choices) -> pd.DataFrame:
     """Return every version that matches, with all its metrics, hyperparameters and tags."""
     import pandas as pd
 
-    if choices.shown == "Deleted":
-        return build_view(app.registry, choices, chain.deleted_version_ids(app.database)).frame
-    parts, offset = [], 0
-    while True:
-        part = app.registry.search(
-            choices.text or None,
-            name=choices.model,
-            stage=choices.stage,
-            owner=choices.owner,
-            limit=1_000,
-            offset=offset,
-        )
-        parts.append(part)
-        offset += len(part)
-        if not len(part) or offset >= int(part.attrs.get("total", 0)):
-            return pd.concat(parts, ignore_index=True)
+    parts: list[pd.DataFrame] = []
+    while not parts or len(parts[-1]) == EXPORT_ROWS:
+        page = replace(choices, limit=EXPORT_ROWS, offset=EXPORT_ROWS * len(parts))
+        parts.append(_search(app.registry, page))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _draw_comparison(app: ui.App, versions: Sequence[ModelVersion]) -> None:

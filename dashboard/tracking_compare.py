@@ -37,6 +37,7 @@ CHARTS = ("Curves", "Parallel", "Scatter", "Differences")
 X_AXES = {"Step": "step", "Time": "time", "Relative time": "relative"}
 MAX_CURVES = 10  # runs drawn at once
 MAX_POINTS = 1_500  # points drawn a run and metric; extremes are kept
+SMOOTHINGS = tuple(step / 100 for step in range(100))  # weights of what came before a point
 MAX_AXES = 8  # params in parallel coordinates
 # First guess of what a run is judged by.
 _MAIN_METRICS = ("accuracy", "f1", "auc", "r2", "score", "loss", "rmse", "mae")
@@ -210,9 +211,10 @@ def _draw_curves(app: ui.App, runs: Sequence[Run], metrics: Sequence[str]) -> No
             "Horizontal axis", list(X_AXES), required=True,
             **ui.in_url(f"{TAB}.axis", default="Step", options=list(X_AXES)),
         )  # fmt: skip
-        smoothing = st.slider(
-            "Smoothing", 0.0, 0.99, step=0.01, key=f"{TAB}.smoothing", persist_state="session",
-            help="Exponential moving average; the line as logged stays behind it, faint.", width=180,
+        smoothing = st.select_slider(
+            "Smoothing", SMOOTHINGS, format_func=lambda share: f"{share:.2f}", width=180,
+            help="Exponential moving average; the line as logged stays behind it, faint.",
+            **ui.in_url(f"{TAB}.smoothing", default=0.0, options=SMOOTHINGS),
         )  # fmt: skip
         log_y = st.toggle("Log scale", **ui.in_url(f"{TAB}.log_y", default=False))
     drawn = runs[:MAX_CURVES]

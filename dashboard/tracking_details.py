@@ -380,7 +380,9 @@ def _register_dialog(app: ui.App, run_id: str) -> None:
         version = st.text_input(
             "Version", key=f"{TAB}.register.version", placeholder="1.2.0", help="Left empty: the next minor version."
         )
-        kind = st.selectbox("Type", chain.model_types(), key=f"{TAB}.register.type")
+        kind = st.selectbox(
+            "Type", chain.model_types(), format_func=lambda kind: kind.replace("_", " "), key=f"{TAB}.register.type"
+        )
         stage = st.segmented_control("Stage", STAGES, default=STAGES[0], required=True, key=f"{TAB}.register.stage")
         ui.note(
             f"Carries over {formats.plural(len(run.params), 'param')} and {formats.plural(len(run.metrics), 'metric')}."

@@ -26,9 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["Choices", "TrackingView", "build_view", "kpis", "render"]
 
 TAB = "tracking"
+PAGER = f"{TAB}.page"
 ALL_EXPERIMENTS = "All experiments"
 LATEST = "Latest first"
 VALUES = ("last", "best", "min", "max")  # which value of a metric's history a column shows
+NO_MATCH = {
+    "active": "No run matches. Change the filter, or show archived or deleted ones.",
+    "archived": "No archived run matches.",
+    "deleted": "No deleted run that can be restored matches.",
+}
 SHOWN = {"Active": "active", "Archived": "archived", "Deleted": "deleted"}
 MAX_COLUMNS = 12  # metric and param columns shown unless more are asked for
 MANY_RUNS = 5_000  # above it the best run is found by its last value
@@ -321,7 +327,7 @@ def render(app: ui.App) -> None:
                 with rows:
                     for sentence in view.warnings:
                         ui.warn(sentence)
-                    _draw_table(view)
+                    _draw_table(view, choices)
             with filters:
                 _draw_filters(widgets)
             if view is not None:
@@ -341,7 +347,11 @@ def _draw_bar(app: ui.App, view: TrackingView, choices: Choices, widgets: Mappin
     from dashboard import tracking_experiments as management
 
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        counted = formats.count_of(view.n_found, max(view.n_all, view.n_found), "run")
+        counted = (
+            formats.count_of(view.n_found, max(view.n_all, view.n_found), "run")
+            if choices.shown == "active"
+            else formats.plural(view.n_found, f"{choices.shown} run")
+        )
         st.caption(f"**{counted}**", width="stretch")
         _draw_columns(widgets, view)
         _draw_actions(app, view)
@@ -377,9 +387,11 @@ def _read_choices(app: ui.App, experiments: Sequence[str]) -> tuple[Choices, dic
     """Return what the reader has chosen, and by name the arguments of the filters that are drawn afterwards."""
     state = st.session_state
     options = [ALL_EXPERIMENTS, *experiments]
-    widgets = {
-        "experiment": ui.in_url(f"{TAB}.experiment", default=ALL_EXPERIMENTS, options=options) | {"options": options}
-    }
+
+    def kept(name: str, default: str, options: Sequence[str] | None = None) -> dict[str, Any]:
+        return ui.in_url(f"{TAB}.{name}", default=default, options=options, pager=PAGER)
+
+    widgets = {"experiment": kept("experiment", ALL_EXPERIMENTS, options) | {"options": options}}
     experiment = state[f"{TAB}.experiment"]
     chosen = None if experiment == ALL_EXPERIMENTS else experiment
     keys = _known_keys(app, chosen)
@@ -387,9 +399,9 @@ def _read_choices(app: ui.App, experiments: Sequence[str]) -> tuple[Choices, dic
     columns = [f"metrics.{key}" for key in keys["metrics"]] + [f"params.{key}" for key in keys["params"]]
     shown = list(SHOWN)
     widgets |= {
-        "filter": ui.in_url(f"{TAB}.filter", default=""),
-        "order": ui.in_url(f"{TAB}.order", default=LATEST, options=sorts) | {"options": sorts},
-        "shown": ui.in_url(f"{TAB}.shown", default="Active", options=shown) | {"options": shown},
+        "filter": kept("filter", ""),
+        "order": kept("order", LATEST, sorts) | {"options": sorts},
+        "shown": kept("shown", "Active", shown) | {"options": shown},
         "values": ui.in_url(f"{TAB}.values", default="last", options=VALUES) | {"options": VALUES},
         "columns": ui.in_url(f"{TAB}.columns", default=[], options=columns, many=True) | {"options": columns},
     }
@@ -401,7 +413,7 @@ def _read_choices(app: ui.App, experiments: Sequence[str]) -> tuple[Choices, dic
         order=None if order in {None, LATEST} else order,
         values=state[f"{TAB}.values"] or "last",
         columns=tuple(state[f"{TAB}.columns"] or ()) or None,
-        offset=ui.page_offset(f"{TAB}.page"),
+        offset=ui.page_offset(PAGER),
         selected=tuple(ui.selected("run")),
     )
     return choices, widgets
@@ -441,7 +453,7 @@ def _known_keys(app: ui.App, experiment: str | None) -> dict[str, list[str]]:
     return dict(known[1])
 
 
-def _draw_table(view: TrackingView) -> None:
+def _draw_table(view: TrackingView, choices: Choices) -> None:
     config: dict[str, Any] = {
         "name": st.column_config.TextColumn(
             "Run", pinned=len(view.shown_columns) > 8, width=ui.name_width(view.frame["name"])
@@ -458,10 +470,10 @@ def _draw_table(view: TrackingView) -> None:
         else:
             config[column] = st.column_config.TextColumn(label)
     if not view.ids:
-        ui.note("No run matches. Change the filter, or show archived or deleted ones.")
+        ui.note(NO_MATCH[choices.shown])
         return
     ui.table(view.frame, view.ids, key=f"{TAB}.table", name="run", alt="Runs", columns=config)
-    ui.page(view.n_found, key=f"{TAB}.page")
+    ui.page(view.n_found, key=PAGER)
 
 
 def _draw_actions(app: ui.App, view: TrackingView) -> None:

@@ -230,7 +230,7 @@ def test_two_metrics_have_a_front_of_runs_that_none_beats(app_test, seed):
 def test_smoothing_axis_and_scale_change_the_curves(app_test, seed):
     test = app_test(tab="Tracking", query={"run": seed.runs[:2]})
     before = test.get("plotly_chart")[0].proto.spec
-    healthy(test.slider(key="tracking.smoothing").set_value(0.9).run())
+    healthy(test.select_slider(key="tracking.smoothing").set_value(0.9).run())
     smoothed = test.get("plotly_chart")[0].proto.spec
     assert smoothed != before
     healthy(test.segmented_control(key="tracking.axis").set_value("Relative time").run())
@@ -251,7 +251,7 @@ def test_curves_are_thinned_out_once_and_again_when_points_were_added(app_test, 
 
     monkeypatch.setattr(type(seed.tracking), "metric_history", counted)
     test = app_test(tab="Tracking", query={"run": [*seed.runs[:2], run_id]})
-    healthy(test.slider(key="tracking.smoothing").set_value(0.5).run())
+    healthy(test.select_slider(key="tracking.smoothing").set_value(0.5).run())
     assert len(calls) == 1
     seed.tracking.log_metrics(run_id, {"accuracy": 0.777}, step=2)
     healthy(test.run())
