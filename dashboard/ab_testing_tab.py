@@ -626,7 +626,7 @@ def _draw_list(app: ui.App, chosen: str | None) -> None:
         check=lambda exp_id: unseen_exposure(app, exp_id, only_remembered=exp_id == chosen),
     )  # fmt: skip
     # The table is what people came for: it is sent first, into its place below what is drawn after it.
-    with first_visit.above_the_table():
+    with first_visit.above_the_table(TAB):
         numbers, filters, bar = st.container(), st.container(), st.container()
     with st.container():
         _draw_table(view)

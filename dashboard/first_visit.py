@@ -5,7 +5,7 @@ at once it fetches and starts all of it before it shows any of it, and the table
 of the script in a window sends the table first, and nothing else for the moment in which the browser draws it:
 
     with first_visit.below(header): ...         the header is drawn behind the block, into its place above it
-    with first_visit.above_the_table(): ...     the places of what is drawn behind the table
+    with first_visit.above_the_table(TAB): ...  the places of what is drawn behind the table
     first_visit.let_it_be_drawn()               behind the table
 
 `STYLE`, which the first page brings with it, keeps these places as high as they will be: the table stands still. Later
@@ -29,18 +29,24 @@ SHARE_TO_DRAW, LEAST_SECONDS, MOST_SECONDS, FORGOTTEN_SECONDS = 0.3, 0.3, 1.5, 2
 _IS_DRAWN = "first_visit.is_drawn"  # in the session: the first table was drawn, or the first run ended without one
 _SECONDS = "first_visit.seconds"  # in the session: what this browser needs to draw a table
 _page_sent_at: deque[float] = deque(maxlen=1)  # by the clock `monotonic`; of the last window, whoever opened it
-_HEADER, _ABOVE, _ABOVE_TALL = "first-visit-header", "first-visit-above", "first-visit-above-tall"
+_HEADER, _ABOVE = "first-visit-header", "first-visit-above"
+# What a tab keeps for what stands above its table: so many rem, and in windows up to so many pixels wide, where numbers and
+# filters need a second line, so many. Monitoring has a verdict with its links and actions there, too.
+HEIGHTS = {
+    "registry": (14.8, 1006, 19.75),
+    "ab_testing": (14.8, 0, 14.8),
+    "tracking": (14.8, 974, 19.75),
+    "monitoring": (24.2, 1150, 29.8),
+}
 # Streamlit leaves six lines empty above a page. Its own rules come later and name one class: ours name two things.
-# The heights are those of the header, and of numbers, filters and buttons, on a page where each fits into one line; the
-# tall one holds a verdict with its links and actions, too, and is taller where its numbers and filters need two lines.
 STYLE = (
     "[data-testid=stMain] [data-testid=stMainBlockContainer] {padding-top: 2.5rem; padding-bottom: 4rem} "
     f"[data-testid=stMain] .st-key-{_HEADER} {{min-height: 2.15rem}} "
-    f"[data-testid=stMain] .st-key-{_ABOVE} {{min-height: 14.8rem}} "
-    f"[data-testid=stMain] .st-key-{_ABOVE_TALL} {{min-height: 24.2rem}} "
-    f"@media (max-width: 1150px) {{[data-testid=stMain] .st-key-{_ABOVE_TALL} {{min-height: 29.8rem}}}} "
-    f":is(.st-key-{_HEADER}, .st-key-{_ABOVE}, .st-key-{_ABOVE_TALL}) > :has(> [data-testid=stSpace]) "
-    "{position: absolute}"
+    f":is(.st-key-{_HEADER}, [class*=st-key-{_ABOVE}]) > :has(> [data-testid=stSpace]) {{position: absolute}}"
+) + "".join(
+    f" [data-testid=stMain] .st-key-{_ABOVE}-{tab} {{min-height: {height}rem}}"
+    f" @media (max-width: {pixels}px) {{[data-testid=stMain] .st-key-{_ABOVE}-{tab} {{min-height: {narrow}rem}}}}"
+    for tab, (height, pixels, narrow) in HEIGHTS.items()
 )
 
 
@@ -66,9 +72,12 @@ def below(draw: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def above_the_table(*, tall: bool = False) -> Iterator[None]:
-    """Hold the containers that the block makes, for what stands above the table and is drawn behind it."""
-    with st.container(key=_ABOVE_TALL if tall else _ABOVE):
+def above_the_table(tab: str) -> Iterator[None]:
+    """Hold the containers that the block makes, for what stands above the table and is drawn behind it.
+
+    `tab` is the prefix of the tab's widgets, as `HEIGHTS` has it.
+    """
+    with st.container(key=f"{_ABOVE}-{tab}"):
         _keep_open()
         yield
 

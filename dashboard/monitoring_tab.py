@@ -493,7 +493,7 @@ def _draw(app: ui.App, view: MonitoringView, chosen: _Chosen) -> None:
     from dashboard.monitoring_sections import draw_metrics
 
     # The table is what people came for: it is sent first, into its place below what is drawn after it.
-    with first_visit.above_the_table(tall=True):
+    with first_visit.above_the_table(TAB):
         numbers, filters, verdict = st.container(), st.container(), st.container(border=True)
     if chosen.section == "Performance" and view.metric is not None:
         with ui.part("Metrics"):

@@ -289,7 +289,7 @@ def render(app: ui.App) -> None:
             choices, widgets = _read_choices(models)
             view = build_view(app.registry, choices)
             # The table is what people came for: it is sent first, into its place below what is drawn after it.
-            with first_visit.above_the_table():
+            with first_visit.above_the_table(TAB):
                 numbers, filters, bar = st.container(), st.container(), st.container()
             with st.container():
                 _draw_table(view, choices)
@@ -363,7 +363,7 @@ def _draw_actions(app: ui.App, view: RegistryView, choices: Choices) -> None:
     from dashboard import registry_details as details
     from dashboard import registry_storage as storage
 
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         counted = (
             formats.count_of(view.n_found, max(view.n_all, view.n_found), "version")
             if choices.shown == "Active"

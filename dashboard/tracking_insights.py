@@ -179,9 +179,10 @@ def render_insights(app: ui.App, choices: Choices, keys: Mapping[str, Sequence[s
     metrics = list(keys["metrics"])
     if not metrics or choices.shown != "active":
         return
+    in_url = ui.in_url(f"{TAB}.insights", default=False)  # whether it is open
     with st.expander(
         "All runs that match: leaderboard, what goes with a metric, spread", icon=":material/leaderboard:",
-        key=f"{TAB}.insights", on_change="rerun",
+        key=in_url["key"], on_change=in_url["on_change"],
     ) as box:  # fmt: skip
         if not box.open:
             return

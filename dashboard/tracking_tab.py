@@ -314,7 +314,7 @@ def render(app: ui.App) -> None:
             choices, widgets = _read_choices(app, experiments)
             keys = _known_keys(app, choices.experiment)
             # The table is what people came for: it is sent first, into its place below what is drawn after it.
-            with first_visit.above_the_table():
+            with first_visit.above_the_table(TAB):
                 numbers, filters, bar = st.container(), st.container(), st.container()
             rows = st.container()
             try:
@@ -346,7 +346,7 @@ def _draw_bar(app: ui.App, view: TrackingView, choices: Choices, widgets: Mappin
     from dashboard import tracking_exchange as exchange
     from dashboard import tracking_experiments as management
 
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         counted = (
             formats.count_of(view.n_found, max(view.n_all, view.n_found), "run")
             if choices.shown == "active"

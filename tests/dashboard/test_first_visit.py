@@ -17,7 +17,7 @@ def page():
 
     drawn = st.session_state.setdefault("drawn", [])
     with first_visit.below(lambda: (drawn.append("header"), st.caption("header"))):
-        with first_visit.above_the_table():
+        with first_visit.above_the_table("registry"):
             numbers = st.container()
         drawn.append("table")
         st.text("table")
@@ -78,8 +78,9 @@ def test_a_bug_in_the_first_tab_leaves_the_header_where_it_is():
 
 @pytest.mark.browser
 @pytest.mark.parametrize("tab", ["Registry", "A/B testing", "Tracking", "Monitoring"])
-def test_the_table_does_not_move_when_the_rest_of_the_page_arrives(open_app, example_store, tab):
-    screen = open_app()
+@pytest.mark.parametrize("width", [1400, 900])
+def test_the_table_does_not_move_when_the_rest_of_the_page_arrives(open_app, example_store, tab, width):
+    screen = open_app(width=width)
     page = screen.page
     page.add_init_script(
         "window.__y = []; const look = () => { const table = document.querySelector('[role=tabpanel] "
