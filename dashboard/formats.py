@@ -156,7 +156,7 @@ def column_format(values: Iterable[float | None]) -> str:
     if all(float(v).is_integer() for v in finite):
         return "localized"
     typical = finite[(len(finite) - 1) // 4]  # the smaller values of a column need their digits most
-    if finite[-1] >= 10_000:
+    if finite[-1] >= 10_000 or (finite[-1] >= 1_000 and typical >= 100):  # no decimals, but thousands separators
         return "localized"
     if typical < 1e-3 or finite[-1] / finite[0] > 1e6:
         return "%.3g"

@@ -63,6 +63,7 @@ def test_a_column_has_one_number_of_decimals():
     assert formats.column_format([0.91, 0.92, 0.5]) == "%.3f"
     assert formats.column_format([12.3, 45.6]) == "%.1f"
     assert formats.column_format([1.0, 2.0, None]) == "localized"
+    assert formats.column_format([258.4, 3135.2, 7878.9]) == "localized"
     assert formats.column_format([1e-6, 2e-6]) == "%.3g"
     assert formats.column_format([0.01, 0.001]) == "%.3f"
     assert formats.column_format([0.185, 2.2]) == "%.3f"
