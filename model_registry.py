@@ -529,6 +529,8 @@ class ModelRegistryManager:
         evidence: Mapping[str, Any] | None = None,
         archive_current: bool = True,
         override: bool = False,
+        from_stage: ModelStage | str | None = None,
+        displacing: str | None = None,
     ) -> ModelVersion:
         """Move a version to another stage, and record who did it, when, why and on what evidence.
 
@@ -547,6 +549,10 @@ class ModelRegistryManager:
             False: refuse when another version is in Production.
         override : bool
             Promote though a gate fails. It is recorded, and needs a reason.
+        from_stage : ModelStage or str, optional
+            The stage in which the version was seen: if it is in another one by now, nothing happens.
+        displacing : str, optional
+            The version that was seen in Production, "" for none: if another one is there by now, nothing is promoted.
 
         Returns
         -------
@@ -558,9 +564,12 @@ class ModelRegistryManager:
         NotFoundError
             If there is no such version, experiment or run.
         StateError
-            If the move is not in `ALLOWED_TRANSITIONS`, a gate fails, or Production is taken and may not be archived.
+            If the move is not in `ALLOWED_TRANSITIONS`, a gate fails, Production is taken and may not be archived, or
+            things are not as they were seen.
         """
         target = ModelStage(stage)
+        seen = None if from_stage is None else ModelStage(from_stage)
+        former = displacing if displacing is None or displacing == "" else check_version(displacing, "displacing")
         why = check_text(reason, "reason")
         who = self._who(actor)
         given = to_plain_json(evidence or {}, "evidence")
@@ -578,6 +587,8 @@ class ModelRegistryManager:
                 evidence=given,
                 archive_current=archive_current,
                 override=override,
+                from_stage=seen,
+                displacing=former,
             )
         )
 
@@ -587,7 +598,13 @@ class ModelRegistryManager:
             return stages.find_target(session, name)
 
     def rollback(
-        self, name: str, *, reason: str = "", actor: str | None = None, from_version: str | None = None
+        self,
+        name: str,
+        *,
+        reason: str = "",
+        actor: str | None = None,
+        from_version: str | None = None,
+        to_version: str | None = None,
     ) -> ModelVersion:
         """Bring the previous Production version back; calling it again goes one further back.
 
@@ -600,6 +617,8 @@ class ModelRegistryManager:
             For the audit trail.
         from_version : str, optional
             The version that is to leave Production: if another one is there by now, nothing happens.
+        to_version : str, optional
+            The version that is to come back: if it would be another one by now, nothing happens.
 
         Returns
         -------
@@ -609,12 +628,15 @@ class ModelRegistryManager:
         Raises
         ------
         StateError
-            If there is no earlier Production version to return to, or `from_version` is not in Production.
+            If there is no earlier Production version to return to, or the versions are not those that were named.
         """
         why, who = check_text(reason, "reason"), self._who(actor)
         leaving = None if from_version is None else check_version(from_version, "from_version")
+        target = None if to_version is None else check_version(to_version, "to_version")
         return self._database.transact(
-            lambda session: stages.roll_back(session, name, actor=who, reason=why, from_version=leaving)
+            lambda session: stages.roll_back(
+                session, name, actor=who, reason=why, from_version=leaving, target_version=target
+            )
         )
 
     def set_gates(self, name: str, gates: Mapping[str, Any] | None) -> dict[str, Any]:

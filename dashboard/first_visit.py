@@ -30,8 +30,8 @@ _IS_DRAWN = "first_visit.is_drawn"  # in the session: the first table was drawn,
 _SECONDS = "first_visit.seconds"  # in the session: what this browser needs to draw a table
 _page_sent_at: deque[float] = deque(maxlen=1)  # by the clock `monotonic`; of the last window, whoever opened it
 _HEADER, _ABOVE = "first-visit-header", "first-visit-above"
-# What a tab keeps for what stands above its table: so many rem, and in windows up to so many pixels wide, where numbers and
-# filters need a second line, so many. Monitoring has a verdict with its links and actions there, too.
+# What a tab keeps for what stands above its table: so many rem, and in windows up to so many pixels wide, where numbers
+# and filters need a second line, so many. Monitoring has a verdict with its links and actions there, too.
 HEIGHTS = {
     "registry": (14.8, 1006, 19.75),
     "ab_testing": (14.8, 0, 14.8),

@@ -22,11 +22,32 @@ __all__ = ["add_event", "check_promotion", "find_target", "move", "roll_back", "
 
 
 def transition(
-    session: Session, name: str, version: str, target: ModelStage, *, actor: str, **settings: Any
+    session: Session,
+    name: str,
+    version: str,
+    target: ModelStage,
+    *,
+    actor: str,
+    from_stage: ModelStage | None,
+    displacing: str | None,
+    **settings: Any,
 ) -> ModelVersion:
-    """Move a version to a stage where it is not yet; the settings are those of `move`."""
+    """Move a version to a stage where it is not yet; the other settings are those of `move`."""
     model = find_model(session, name, lock=True)
     row = find_version(session, model, version)
+    if from_stage is not None and row.stage != from_stage.value:
+        raise StateError(
+            f"{model.name} {row.version} is not in {from_stage.value} any more: it is in {row.stage}; "
+            "look again before you move it"
+        )
+    if displacing is not None and target is ModelStage.PRODUCTION:
+        current = find_production(session, model.id)
+        found = "" if current is None else current.version
+        if found != displacing:
+            raise StateError(
+                f"{found or 'no version'} of {model.name} is in Production by now, not {displacing or 'none'}; "
+                "look again before you promote"
+            )
     if row.stage != target.value:
         kind = "promote" if target is ModelStage.PRODUCTION else "transition"
         move(session, model, row, target, kind=kind, actor=actor, **settings)
@@ -40,7 +61,9 @@ def find_target(session: Session, name: str) -> ModelVersion | None:
     return None if row is None else to_version(session, model.name, row)
 
 
-def roll_back(session: Session, name: str, *, actor: str, reason: str, from_version: str | None) -> ModelVersion:
+def roll_back(
+    session: Session, name: str, *, actor: str, reason: str, from_version: str | None, target_version: str | None
+) -> ModelVersion:
     """Bring the previous Production version back; its gates were asked when it was promoted."""
     model = find_model(session, name, lock=True)
     current = find_production(session, model.id)
@@ -53,6 +76,10 @@ def roll_back(session: Session, name: str, *, actor: str, reason: str, from_vers
     row = previous_production(session, model.id, current)
     if row is None:
         raise StateError(f"{model.name!r} has no earlier Production version to roll back to")
+    if target_version is not None and row.version != target_version:
+        raise StateError(
+            f"{model.name} {target_version} would not come back: {row.version} would; look again before you roll back"
+        )
     move(
         session,
         model,

@@ -462,6 +462,24 @@ def test_a_loader_says_which_package_differs(sqlite_registry, sqlite_database):
 # -- stages --------------------------------------------------------------------------------------------------
 
 
+def test_nothing_moves_when_things_are_not_as_they_were_seen(registry):
+    for number in range(4):
+        add(registry, f"1.{number}.0")
+    registry.transition_stage("churn", "1.0.0", "Production", from_stage="Development", displacing="")
+    registry.transition_stage("churn", "1.1.0", "Production", displacing="1.0.0")
+    with pytest.raises(StateError, match=r"1\.1\.0 of churn is in Production by now, not 1\.0\.0; look again"):
+        registry.transition_stage("churn", "1.2.0", "Production", displacing="1.0.0")
+    with pytest.raises(StateError, match=r"1\.1\.0 of churn is in Production by now, not none"):
+        registry.transition_stage("churn", "1.2.0", "Production", displacing="")
+    with pytest.raises(StateError, match=r"not in Development any more: it is in Production; look again"):
+        registry.transition_stage("churn", "1.1.0", "Archived", from_stage="Development")
+    registry.transition_stage("churn", "1.2.0", "Production")
+    with pytest.raises(StateError, match=r"churn 1\.0\.0 would not come back: 1\.1\.0 would"):
+        registry.rollback("churn", from_version="1.2.0", to_version="1.0.0")
+    assert registry.get_production("churn").version == "1.2.0"
+    assert registry.rollback("churn", from_version="1.2.0", to_version="1.1.0").version == "1.1.0"
+
+
 def test_promoting_moves_the_former_version_to_archived_and_records_both(registry):
     add(registry, "1.0.0", stage="Production")
     add(registry, "1.1.0", stage="Staging")
