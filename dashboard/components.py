@@ -42,6 +42,7 @@ __all__ = [
     "App",
     "act",
     "chart",
+    "choose_job",
     "close_dialog",
     "confirm_by_typing",
     "csv_download",
@@ -795,6 +796,14 @@ def close_dialog() -> None:
     st.session_state.pop(OPENED, None)
 
 
+def choose_job(jobs: Sequence[str], key: str) -> str:
+    """Draw the things that a dialog can do, and return the chosen one; the first at the beginning."""
+    chosen = st.segmented_control(
+        "What to do", jobs, default=jobs[0], required=True, key=key, label_visibility="collapsed"
+    )
+    return chosen or jobs[0]
+
+
 def confirm_by_typing(name: str, verb: str, key: str) -> bool:
     """Ask for the name of what will be destroyed; return whether the button was pressed with the right name typed."""
     typed = st.text_input(
@@ -810,7 +819,7 @@ def empty_state(app: App, what: str, snippet: str, key: str) -> None:
     """Say what will appear here, show four lines that fill it, and offer example data."""
     with st.container(border=True):
         st.markdown(what)
-        st.code(snippet.strip(), language="python", wrap_lines=True)
+        st.code(snippet.strip(), language="python", wrap_lines=True)  # keys cannot scroll it sideways
         st.button(
             "Load example data",
             key=key,
