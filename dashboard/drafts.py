@@ -17,7 +17,7 @@ import streamlit as st
 from dashboard import components as ui
 from dashboard import formats
 
-__all__ = ["as_opened", "changes", "pair_changes", "refuse_when_changed"]
+__all__ = ["as_opened", "changes", "pair_changes", "refuse_when_changed", "tags_box"]
 
 T = TypeVar("T")
 
@@ -61,14 +61,33 @@ def changes(shown: Mapping[str, Any], wanted: Mapping[str, Any], stored: Mapping
     return found
 
 
-def pair_changes(
-    shown: Mapping[str, str], wanted: Mapping[str, str], stored: Mapping[str, str]
-) -> dict[str, str | None]:
+def tags_box(tags: Mapping[str, str], key: str) -> str:
+    """Draw the box in which tags are edited, and return what is in it, for `pair_changes`."""
+    in_lines = _in_lines(tags)
+    lines = "\n".join(f"{name} = {value}" for name, value in sorted(in_lines.items()))
+    typed = st.text_area("Tags, one a line: key = value", lines, key=key)
+    if len(in_lines) < len(tags):
+        left_out = formats.plural(len(tags) - len(in_lines), "tag")
+        ui.note(f"{left_out} of several lines, or with = in the key, stay as they are.")
+    return typed
+
+
+def _in_lines(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that a line each can hold, and be read from again."""
+    found = {}
+    for name, value in tags.items():
+        line = f"{name} = {value}"
+        if len(line.splitlines()) == 1 and formats.parse_pairs(line) == {name: value}:
+            found[name] = value
+    return found
+
+
+def pair_changes(shown: Mapping[str, str], typed: str, stored: Mapping[str, str]) -> dict[str, str | None]:
     """Return the keys to set, and with None those to remove; what others added meanwhile stays.
 
     Raises
     ------
     ValueError
-        If someone else has changed one of these keys meanwhile.
+        If a line of `typed` is no `key = value`, or someone else has changed one of these keys meanwhile.
     """
-    return changes(shown, {**dict.fromkeys(shown), **wanted}, stored)
+    return changes(shown, {**dict.fromkeys(_in_lines(shown)), **formats.parse_pairs(typed)}, stored)

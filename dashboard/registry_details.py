@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import streamlit as st
 import chain
 from dashboard import components as ui
 from dashboard import drafts, formats, registry_models
+from dashboard.registry_models import about_version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -408,53 +410,61 @@ def register_form(app: ui.App) -> None:
 
 def dialogs(app: ui.App) -> None:
     """Draw the dialog that is open, if it is one of this tab."""
-    for name, draw in (
-        ("stage", _stage_dialog), ("rollback", _rollback_dialog), ("edit", _edit_dialog), ("gates", _gates_dialog),
-        ("delete", _delete_dialog), ("test", _test_dialog),
-    ):  # fmt: skip
+    known: dict[str, Callable[..., None]] = {
+        "stage": _stage_dialog, "rollback": _rollback_dialog, "edit": _edit_dialog, "gates": _gates_dialog,
+        "delete": _delete_dialog, "test": _test_dialog,
+    }  # fmt: skip
+    for name, draw in known.items():
         payload = ui.dialog_payload(f"{TAB}.{name}")
         if payload is not None:
             draw(app, **payload)
 
 
-def _version(app: ui.App, model_id: str) -> ModelVersion | None:
-    """Return the version the dialog is about, as it is now; say so if it is gone."""
-    version = app.registry.find_version_by_id(model_id)
-    if version is None or version.deleted_at:
-        st.error("This version was deleted meanwhile.", icon=":material/error:")
-        return None
-    st.markdown(
-        f"**{formats.markdown(version.name)} {formats.markdown(version.version)}**, now in {version.stage.value}"
-    )
-    return version
-
-
 @st.dialog("Change stage", on_dismiss=ui.close_dialog)
-def _stage_dialog(app: ui.App, model_id: str) -> None:
-
+@about_version("change stage")
+def _stage_dialog(app: ui.App, version: ModelVersion) -> None:
     from model_registry import ALLOWED_TRANSITIONS, ModelStage
 
-    with ui.errors("change stage"):
-        version = _version(app, model_id)
-        if version is None:
-            return
-        allowed = [stage for stage in STAGES if ModelStage(stage) in ALLOWED_TRANSITIONS[version.stage]]
-        stage = st.segmented_control("To", allowed, default=allowed[0], required=True, key=f"{TAB}.stage.to.{model_id}")
-        evidence: dict[str, Any] = {}
-        override = False
-        if stage == "Production":
-            evidence, override = _ask_for_production(app, version)
-        reason = st.text_input("Reason", key=f"{TAB}.stage.reason.{model_id}", placeholder="Why, for the audit history")
-        if st.button("Change stage", type="primary", key=f"{TAB}.stage.confirm"):
-            ui.act(
-                app,
-                "change stage",
-                lambda: app.registry.transition_stage(
-                    version.name, version.version, stage or "", reason=reason or "", actor=app.actor, evidence=evidence,
-                    override=override,
-                ),
-                done=lambda moved: f"{formats.markdown(str(moved))} is in {moved.stage.value}",
-            )  # fmt: skip
+    seen = drafts.as_opened(lambda: Seen.now(app, version))
+    if seen != Seen.now(app, version):
+        production = seen.production or "no version"
+        ui.warn(f"When you opened this, {version} was in {seen.stage}, and {production} in Production")
+        st.button("Look again", key=f"{TAB}.stage.again", on_click=ui.open_dialog, args=(f"{TAB}.stage",),
+                  kwargs={"model_id": version.model_id})  # fmt: skip
+    allowed = [stage for stage in STAGES if ModelStage(stage) in ALLOWED_TRANSITIONS[version.stage]]
+    stage = st.segmented_control(
+        "To", allowed, default=allowed[0], required=True, key=f"{TAB}.stage.to.{version.model_id}"
+    )
+    evidence: dict[str, Any] = {}
+    override = False
+    if stage == "Production":
+        evidence, override = _ask_for_production(app, version)
+    reason = st.text_input(
+        "Reason", key=f"{TAB}.stage.reason.{version.model_id}", placeholder="Why, for the audit history"
+    )
+    if st.button("Change stage", type="primary", key=f"{TAB}.stage.confirm"):
+        ui.act(
+            app,
+            "change stage",
+            lambda: app.registry.transition_stage(
+                version.name, version.version, stage or "", reason=reason or "", actor=app.actor, evidence=evidence,
+                override=override, from_stage=seen.stage, displacing=seen.production,
+            ),
+            done=lambda moved: f"{formats.markdown(str(moved))} is in {moved.stage.value}",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What someone saw before they moved a version: its stage, and who is in Production ("" for none)."""
+
+    stage: str
+    production: str
+
+    @classmethod
+    def now(cls, app: ui.App, version: ModelVersion) -> Seen:
+        """Return how it is at this moment."""
+        return cls(stage=version.stage.value, production=app.registry.get_model(version.name).production_version or "")
 
 
 def _ask_for_production(app: ui.App, version: ModelVersion) -> tuple[dict[str, Any], bool]:
@@ -484,53 +494,54 @@ def _ask_for_production(app: ui.App, version: ModelVersion) -> tuple[dict[str, A
 
 
 @st.dialog("Roll back", on_dismiss=ui.close_dialog)
-def _rollback_dialog(app: ui.App, model_id: str) -> None:
-    with ui.errors("roll back"):
-        version = _version(app, model_id)
-        if version is None:
-            return
-        target = drafts.as_opened(lambda: app.registry.find_rollback_target(version.name))
-        if target is None:
-            ui.note("No earlier version was in Production: there is nothing to roll back to.")
-            return
-        ui.note(
-            f"{formats.markdown(target.version)} comes back to Production, and {formats.markdown(version.version)} "
-            "is archived."
+@about_version("roll back")
+def _rollback_dialog(app: ui.App, version: ModelVersion) -> None:
+    target = drafts.as_opened(lambda: app.registry.find_rollback_target(version.name))
+    if target is None:
+        ui.note("No earlier version was in Production: there is nothing to roll back to.")
+        return
+    ui.note(
+        f"{formats.markdown(target.version)} comes back to Production, and {formats.markdown(version.version)} "
+        "is archived."
+    )
+    reason = st.text_input("Reason", key=f"{TAB}.rollback.reason", placeholder="Why, for the audit history")
+    if st.button("Roll back", type="primary", key=f"{TAB}.rollback.confirm"):
+        ui.act(
+            app,
+            "roll back",
+            lambda: app.registry.rollback(
+                version.name,
+                reason=reason or "",
+                actor=app.actor,
+                from_version=version.version,
+                to_version=target.version,
+            ),
+            done=lambda back: f"{formats.markdown(str(back))} is in Production again",
         )
-        reason = st.text_input("Reason", key=f"{TAB}.rollback.reason", placeholder="Why, for the audit history")
-        if st.button("Roll back", type="primary", key=f"{TAB}.rollback.confirm"):
-            ui.act(
-                app,
-                "roll back",
-                lambda: app.registry.rollback(
-                    version.name, reason=reason or "", actor=app.actor, from_version=version.version
-                ),
-                done=lambda back: f"{formats.markdown(str(back))} is in Production again",
-            )
 
 
 @st.dialog("Edit version", on_dismiss=ui.close_dialog)
-def _edit_dialog(app: ui.App, model_id: str) -> None:
-    with ui.errors("edit version"):
-        version = _version(app, model_id)
-        if version is None:
-            return
-        shown = drafts.as_opened(lambda: _editable(app, version))
-        lines = "\n".join(f"{key} = {value}" for key, value in sorted(shown["tags"].items()))
-        with st.form(f"{TAB}.edit.form", border=False):
-            description = st.text_area("Description", shown["description"], key=f"{TAB}.edit.description.{model_id}")
-            owner = st.text_input("Owner", shown["owner"], key=f"{TAB}.edit.owner.{model_id}")
-            alias = st.text_input(
-                "Aliases, with commas between",
-                ", ".join(sorted(shown["aliases"])),
-                key=f"{TAB}.edit.aliases.{model_id}",
-            )
-            tags = st.text_area("Tags, one a line: key = value", lines, key=f"{TAB}.edit.tags.{model_id}")
-            card = st.text_area("Model card (Markdown)", shown["card"], height=240, key=f"{TAB}.edit.card.{model_id}")
-            saved = st.form_submit_button("Save", type="primary", key=f"{TAB}.edit.save")
-        if saved:
-            wanted = {"description": description, "owner": owner, "card": card}
-            ui.act(app, "edit version", lambda: _save(app, version, shown, wanted, alias, tags), done="Saved")
+@about_version("edit version")
+def _edit_dialog(app: ui.App, version: ModelVersion) -> None:
+    shown = drafts.as_opened(lambda: _editable(app, version))
+    with st.form(f"{TAB}.edit.form", border=False):
+        description = st.text_area(
+            "Description", shown["description"], key=f"{TAB}.edit.description.{version.model_id}"
+        )
+        owner = st.text_input("Owner", shown["owner"], key=f"{TAB}.edit.owner.{version.model_id}")
+        alias = st.text_input(
+            "Aliases, with commas between",
+            ", ".join(sorted(shown["aliases"])),
+            key=f"{TAB}.edit.aliases.{version.model_id}",
+        )
+        tags = drafts.tags_box(shown["tags"], f"{TAB}.edit.tags.{version.model_id}")
+        card = st.text_area(
+            "Model card (Markdown)", shown["card"], height=240, key=f"{TAB}.edit.card.{version.model_id}"
+        )
+        saved = st.form_submit_button("Save", type="primary", key=f"{TAB}.edit.save")
+    if saved:
+        wanted = {"description": description, "owner": owner, "card": card}
+        ui.act(app, "edit version", lambda: _save(app, version, shown, wanted, alias, tags), done="Saved")
 
 
 def _editable(app: ui.App, version: ModelVersion) -> dict[str, Any]:
@@ -547,7 +558,7 @@ def _save(
     """Store what was changed in the form, and only that: others may have changed the rest meanwhile."""
     stored = _editable(app, version)
     changed = drafts.changes(shown, wanted, stored)
-    changed_tags = drafts.pair_changes(shown["tags"], formats.parse_pairs(tags), stored["tags"])
+    changed_tags = drafts.pair_changes(shown["tags"], tags, stored["tags"])
     wanted_aliases = {alias.strip() for alias in aliases.split(",") if alias.strip()}
     if "owner" in changed:
         changed["owner"] = changed["owner"] or None
@@ -562,70 +573,69 @@ def _save(
 
 
 @st.dialog("Gates before Production", on_dismiss=ui.close_dialog)
-def _gates_dialog(app: ui.App, model_id: str) -> None:
-    with ui.errors("gates"):
-        version = _version(app, model_id)
-        if version is None:
-            return
-        gates = drafts.as_opened(lambda: app.registry.get_model(version.name).gates)
-        ui.note("What any version of this model must show before it moves to Production.")
-        least = {m: rule["min"] for m, rule in gates.get("metrics", {}).items() if "min" in rule}
-        most = {m: rule["max"] for m, rule in gates.get("metrics", {}).items() if "max" in rule}
-        against = {m: rule["tolerance"] for m, rule in gates.get("not_worse_than_production", {}).items()}
-        with st.form(f"{TAB}.gates.form", border=False):
-            minimum = st.text_area("At least, one a line: metric = number", _lines(least), key=f"{TAB}.gates.min")
-            maximum = st.text_area("At most, one a line: metric = number", _lines(most), key=f"{TAB}.gates.max")
-            tolerance = st.text_area(
-                "Not worse than Production by more than, one a line: metric = number",
-                _lines(against),
-                key=f"{TAB}.gates.tolerance",
-            )
-            test = st.checkbox("A test that decided for it", bool(gates.get("experiment")), key=f"{TAB}.gates.test")
-            saved = st.form_submit_button("Save", type="primary", key=f"{TAB}.gates.save")
-        if saved:
+@about_version("gates")
+def _gates_dialog(app: ui.App, version: ModelVersion) -> None:
+    gates = drafts.as_opened(lambda: app.registry.get_model(version.name).gates)
+    ui.note("What any version of this model must show before it moves to Production.")
+    least = {m: rule["min"] for m, rule in gates.get("metrics", {}).items() if "min" in rule}
+    most = {m: rule["max"] for m, rule in gates.get("metrics", {}).items() if "max" in rule}
+    against = {m: rule["tolerance"] for m, rule in gates.get("not_worse_than_production", {}).items()}
+    with st.form(f"{TAB}.gates.form", border=False):
+        minimum = st.text_area("At least, one a line: metric = number", _lines(least), key=f"{TAB}.gates.min")
+        maximum = st.text_area("At most, one a line: metric = number", _lines(most), key=f"{TAB}.gates.max")
+        tolerance = st.text_area(
+            "Not worse than Production by more than, one a line: metric = number",
+            _lines(against),
+            key=f"{TAB}.gates.tolerance",
+        )
+        test = st.checkbox("A test that decided for it", bool(gates.get("experiment")), key=f"{TAB}.gates.test")
+        saved = st.form_submit_button("Save", type="primary", key=f"{TAB}.gates.save")
+    if saved:
 
-            def save() -> None:
-                metrics: dict[str, dict[str, float]] = {}
-                for bound, text in (("min", minimum), ("max", maximum)):
-                    for metric, value in formats.parse_numbers(text).items():
-                        metrics.setdefault(metric, {})[bound] = value
-                wanted: dict[str, Any] = {"metrics": metrics} if metrics else {}
-                if formats.parse_numbers(tolerance):
-                    wanted["not_worse_than_production"] = formats.parse_numbers(tolerance)
-                if test:
-                    wanted["experiment"] = gates.get("experiment") or True
-                drafts.changes(
-                    {"gates": gates}, {"gates": wanted}, {"gates": app.registry.get_model(version.name).gates}
-                )
-                app.registry.set_gates(version.name, wanted or None)
+        def save() -> None:
+            metrics: dict[str, dict[str, float]] = {}
+            for bound, text in (("min", minimum), ("max", maximum)):
+                for metric, value in formats.parse_numbers(text).items():
+                    metrics.setdefault(metric, {})[bound] = value
+            wanted: dict[str, Any] = {"metrics": metrics} if metrics else {}
+            known = gates.get(
+                "not_worse_than_production", {}
+            )  # with the direction of each, which the form leaves alone
+            losses = formats.parse_numbers(tolerance)
+            if losses:
+                wanted["not_worse_than_production"] = {
+                    metric: {**known.get(metric, {}), "tolerance": loss} for metric, loss in losses.items()
+                }
+            if test:
+                wanted["experiment"] = gates.get("experiment") or True
+            drafts.changes({"gates": gates}, {"gates": wanted}, {"gates": app.registry.get_model(version.name).gates})
+            app.registry.set_gates(version.name, wanted or None)
 
-            ui.act(app, "gates", save, done=f"Gates of {formats.markdown(version.name)} are set")
+        ui.act(app, "gates", save, done=f"Gates of {formats.markdown(version.name)} are set")
 
 
 def _lines(values: dict[str, float]) -> str:
-    return "\n".join(f"{key} = {value:g}" for key, value in values.items())
+    return "\n".join(f"{key} = {value}" for key, value in values.items())
 
 
 @st.dialog("Delete version", on_dismiss=ui.close_dialog)
-def _delete_dialog(app: ui.App, model_id: str) -> None:
-    with ui.errors("delete version"):
-        version = _version(app, model_id)
-        if version is None:
-            return
-        ui.note("It can be restored under Show: Deleted until storage is cleaned up. Its number is never used again.")
-        in_production = version.stage.value == "Production"
-        if in_production:
-            st.warning("This version is in Production.", icon=":material/warning:")
-        reason = st.text_input("Reason", key=f"{TAB}.delete.reason", placeholder="Why, for the audit history")
-        if ui.confirm_by_typing(str(version), "Delete", key=f"{TAB}.delete"):
+@about_version("delete version")
+def _delete_dialog(app: ui.App, version: ModelVersion) -> None:
+    ui.note("It can be restored under Show: Deleted until storage is cleaned up. Its number is never used again.")
+    # As it was when the dialog was opened: a version that was promoted meanwhile is not deleted unseen.
+    in_production = drafts.as_opened(lambda: version.stage.value == "Production")
+    if in_production:
+        st.warning("This version is in Production.", icon=":material/warning:")
+    reason = st.text_input("Reason", key=f"{TAB}.delete.reason", placeholder="Why, for the audit history")
+    if ui.confirm_by_typing(str(version), "Delete", key=f"{TAB}.delete"):
 
-            def delete() -> None:
-                app.registry.delete_version(
-                    version.name, version.version, allow_production=in_production, reason=reason or "", actor=app.actor
-                )
-                ui.select("version", [])
+        def delete() -> None:
+            app.registry.delete_version(
+                version.name, version.version, allow_production=in_production, reason=reason or "", actor=app.actor
+            )
+            ui.select("version", [])
 
-            ui.act(app, "delete version", delete, done=f"Deleted {formats.markdown(str(version))}")
+        ui.act(app, "delete version", delete, done=f"Deleted {formats.markdown(str(version))}")
 
 
 @st.dialog("A/B test two versions", on_dismiss=ui.close_dialog)

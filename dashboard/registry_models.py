@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -12,9 +14,9 @@ from dashboard import drafts, formats
 if TYPE_CHECKING:
     import pandas as pd
 
-    from model_registry import RegisteredModel
+    from model_registry import ModelVersion, RegisteredModel
 
-__all__ = ["dialogs", "model_sentence", "record_button", "render_model", "render_performance"]
+__all__ = ["about_version", "dialogs", "model_sentence", "record_button", "render_model", "render_performance"]
 
 TAB = "registry"
 
@@ -64,10 +66,32 @@ def record_button(app: ui.App, model_id: str) -> None:
 
 def dialogs(app: ui.App) -> None:
     """Draw the dialog that is open, if it is one of these."""
-    for name, draw in (("model", _model_dialog), ("record", _record_dialog)):
+    known: dict[str, Callable[..., None]] = {"model": _model_dialog, "record": _record_dialog}
+    for name, draw in known.items():
         payload: dict[str, Any] | None = ui.dialog_payload(f"{TAB}.{name}")
         if payload is not None:
             draw(app, **payload)
+
+
+def about_version(
+    where: str,
+) -> Callable[[Callable[[ui.App, ModelVersion], None]], Callable[[ui.App, str], None]]:
+    """Make what draws a dialog about a version take its id: it is read as it is now, named, or said to be gone."""
+
+    def decorate(draw: Callable[[ui.App, ModelVersion], None]) -> Callable[[ui.App, str], None]:
+        @functools.wraps(draw)
+        def dialog(app: ui.App, model_id: str) -> None:
+            with ui.errors(where):
+                version = app.registry.find_version_by_id(model_id)
+                if version is None or version.deleted_at:
+                    st.error("This version was deleted meanwhile.", icon=":material/error:")
+                    return
+                st.markdown(f"**{formats.markdown(str(version))}**, now in {version.stage.value}")
+                draw(app, version)
+
+        return dialog
+
+    return decorate
 
 
 @st.dialog("Edit model", on_dismiss=ui.close_dialog)
@@ -77,18 +101,17 @@ def _model_dialog(app: ui.App, model: str) -> None:
         found = app.registry.get_model(name)
         shown = drafts.as_opened(lambda: _editable(found))
         st.markdown(f"**{formats.markdown(name)}**, with {formats.plural(found.n_versions, 'version')}")
-        lines = "\n".join(f"{key} = {value}" for key, value in sorted(shown["tags"].items()))
         with st.form(f"{TAB}.model.form", border=False):
             description = st.text_area("Description", shown["description"], key=f"{TAB}.model.description.{name}")
             owner = st.text_input("Owner", shown["owner"], key=f"{TAB}.model.owner.{name}")
-            tags = st.text_area("Tags, one a line: key = value", lines, key=f"{TAB}.model.tags.{name}")
+            tags = drafts.tags_box(shown["tags"], f"{TAB}.model.tags.{name}")
             saved = st.form_submit_button("Save", type="primary", key=f"{TAB}.model.save")
         if saved:
 
             def save() -> None:
                 stored = _editable(app.registry.get_model(name))
                 changed = drafts.changes(shown, {"description": description, "owner": owner}, stored)
-                changed_tags = drafts.pair_changes(shown["tags"], formats.parse_pairs(tags), stored["tags"])
+                changed_tags = drafts.pair_changes(shown["tags"], tags, stored["tags"])
                 if "owner" in changed:
                     changed["owner"] = changed["owner"] or None
                 if changed_tags:
@@ -106,28 +129,23 @@ def _editable(model: RegisteredModel) -> dict[str, Any]:
 
 
 @st.dialog("Record performance", on_dismiss=ui.close_dialog)
-def _record_dialog(app: ui.App, model_id: str) -> None:
-    with ui.errors("record performance"):
-        version = app.registry.find_version_by_id(model_id)
-        if version is None or version.deleted_at:
-            st.error("This version was deleted meanwhile.", icon=":material/error:")
-            return
-        st.markdown(f"**{formats.markdown(version.name)} {formats.markdown(version.version)}**")
-        ui.note("Values measured after registration, such as on a new test set. They are kept beside the first ones.")
-        metrics = st.text_area(
-            "Metrics, one a line: name = number", key=f"{TAB}.record.metrics", placeholder="accuracy = 0.91"
-        )
-        dataset = st.text_input("Dataset", key=f"{TAB}.record.dataset", placeholder="holdout-2026-03")
-        at = st.text_input("When (UTC)", key=f"{TAB}.record.at", placeholder="Left empty: now; else 2026-03-01 14:00")
-        if st.button("Record", type="primary", key=f"{TAB}.record.confirm"):
+@about_version("record performance")
+def _record_dialog(app: ui.App, version: ModelVersion) -> None:
+    ui.note("Values measured after registration, such as on a new test set. They are kept beside the first ones.")
+    metrics = st.text_area(
+        "Metrics, one a line: name = number", key=f"{TAB}.record.metrics", placeholder="accuracy = 0.91"
+    )
+    dataset = st.text_input("Dataset", key=f"{TAB}.record.dataset", placeholder="holdout-2026-03")
+    at = st.text_input("When (UTC)", key=f"{TAB}.record.at", placeholder="Left empty: now; else 2026-03-01 14:00")
+    if st.button("Record", type="primary", key=f"{TAB}.record.confirm"):
 
-            def record() -> None:
-                values = formats.parse_numbers(metrics or "")
-                if not values:
-                    raise ValueError("name at least one metric and its number")
-                app.registry.record_performance(
-                    version.name, version.version, values, at=(at or "").strip() or None,
-                    dataset=(dataset or "").strip() or None,
-                )  # fmt: skip
+        def record() -> None:
+            values = formats.parse_numbers(metrics or "")
+            if not values:
+                raise ValueError("name at least one metric and its number")
+            app.registry.record_performance(
+                version.name, version.version, values, at=(at or "").strip() or None,
+                dataset=(dataset or "").strip() or None,
+            )  # fmt: skip
 
-            ui.act(app, "record performance", record, done=f"Recorded for {formats.markdown(str(version))}")
+        ui.act(app, "record performance", record, done=f"Recorded for {formats.markdown(str(version))}")

@@ -57,9 +57,7 @@ def dialogs(app: ui.App) -> None:
 @st.dialog("Storage", on_dismiss=ui.close_dialog, width="large")
 def _storage_dialog(app: ui.App) -> None:
     with ui.errors("storage"):
-        job = st.segmented_control(
-            "What to do", JOBS, default=JOBS[0], required=True, key=f"{TAB}.storage.job", label_visibility="collapsed"
-        )
+        job = ui.choose_job(JOBS, f"{TAB}.storage.job")
         if job == "Check files":
             _check(app)
         elif job == "Clean up":

@@ -12,6 +12,7 @@ import streamlit as st
 import chain
 from dashboard import components as ui
 from dashboard import drafts, formats
+from db import StateError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -290,6 +291,9 @@ def _purge_dialog(app: ui.App, run_ids: list[str]) -> None:
 
             def purge() -> int:
                 freed = 0
+                restored = [run.name for run in map(app.tracking.get_run, run_ids) if not run.deleted]
+                if restored:
+                    raise StateError(f"{restored[0]} was restored meanwhile; look again before you delete it for ever")
                 for run_id in run_ids:
                     report = app.tracking.delete_run(run_id, permanently=True)
                     freed += report.freed_bytes if report else 0
@@ -307,15 +311,14 @@ def _edit_dialog(app: ui.App, run_id: str) -> None:
         with st.form(f"{TAB}.edit.form", border=False):
             name = st.text_input("Name", shown["name"], key=f"{TAB}.edit.name.{run_id}")
             note = st.text_area("Note", shown["note"], key=f"{TAB}.edit.note.{run_id}")
-            lines = "\n".join(f"{key} = {value}" for key, value in sorted(shown["tags"].items()))
-            tags = st.text_area("Tags, one a line: key = value", lines, key=f"{TAB}.edit.tags.{run_id}")
+            tags = drafts.tags_box(shown["tags"], f"{TAB}.edit.tags.{run_id}")
             saved = st.form_submit_button("Save", type="primary", key=f"{TAB}.edit.save")
         if saved:
 
             def save() -> None:
                 stored = _editable(app.tracking.get_run(run_id))
                 changed = drafts.changes(shown, {"name": name, "note": note}, stored)
-                changed_tags = drafts.pair_changes(shown["tags"], formats.parse_pairs(tags), stored["tags"])
+                changed_tags = drafts.pair_changes(shown["tags"], tags, stored["tags"])
                 if "name" in changed:
                     app.tracking.rename_run(run_id, name)
                 if "note" in changed:
@@ -369,7 +372,9 @@ def _register_dialog(app: ui.App, run_id: str) -> None:
         artifacts = chain.registrable_artifacts(app.tracking, run_id)
         if not artifacts:
             st.write("This run has no stored file. Log its model first, then register it here:")
-            st.code('tracking.log_artifact(run_id, model, name="model", kind="model")', language="python")
+            st.code(
+                'tracking.log_artifact(run_id, model, name="model", kind="model")', language="python", wrap_lines=True
+            )
             return
         models = [model.name for model in app.registry.list_models()]
         path = st.selectbox("File", [artifact.path for artifact in artifacts], key=f"{TAB}.register.path.{run_id}")

@@ -52,10 +52,7 @@ def dialogs(app: ui.App) -> None:
 @st.dialog("Experiments", on_dismiss=ui.close_dialog, width="large")
 def _experiments_dialog(app: ui.App) -> None:
     with ui.errors("experiments"):
-        job = st.segmented_control(
-            "What to do", JOBS, default=JOBS[0], required=True, key=f"{TAB}.experiments.job",
-            label_visibility="collapsed",
-        )  # fmt: skip
+        job = ui.choose_job(JOBS, f"{TAB}.experiments.job")
         experiments = app.tracking.list_experiments()
         if job == "Delete":
             _delete(app, [e.name for e in experiments])
