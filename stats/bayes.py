@@ -262,20 +262,20 @@ def _chance_below(narrow: tuple[float, float], wide: tuple[float, float], limit:
         return 0.0 if limit < 0.0 else 1.0
     smallest, largest = max(0.0, -limit), min(1.0, 1.0 - limit)  # of N, where N + limit lies within (0, 1)
     low, high = _ends(narrow)
-    smooth = True
-    if smallest > 0.0 and float(special.logit(smallest)) > low:
-        low, smooth = float(special.logit(smallest)), wide[0] > _SMOOTH
-    if largest < 1.0 and float(special.logit(largest)) < high:
-        high, smooth = float(special.logit(largest)), smooth and wide[1] > _SMOOTH
-    certain = float(special.betaincc(*narrow, largest)) if largest < 1.0 else 0.0  # N + limit > 1
-    if not low < high:
-        return certain
+    first = float(special.logit(smallest)) if smallest > 0.0 else -math.inf
+    last = float(special.logit(largest)) if largest < 1.0 else math.inf
     step = min(_STEP * _logit_sd(narrow), _WIDEST_STEP)
-    if smooth:
+    certain = 0.0
+    if (low >= first or wide[0] > _SMOOTH) and (high <= last or wide[1] > _SMOOTH):
+        # To all of N: where N + limit leaves (0, 1), the distribution function goes on as 0 or 1.
         y = np.linspace(low, high, math.ceil((high - low) / step) + 1)
         weights = np.full(y.size, (high - low) / (y.size - 1))
         weights[[0, -1]] *= 0.5
     else:  # the integrand ends like a power of the distance: the tanh-sinh rule does not mind
+        low, high = max(low, first), min(high, last)
+        certain = float(special.betaincc(*narrow, largest)) if largest < 1.0 else 0.0  # N + limit > 1
+        if not low < high:
+            return certain
         half = 0.5 * (high - low)
         count = math.ceil(2.0 * _ENDS * half * 0.5 * math.pi / step) + 100
         t, gap = np.linspace(-_ENDS, _ENDS, count, retstep=True)
