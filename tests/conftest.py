@@ -6,6 +6,8 @@
     A fresh `db.Database` on a SQLite file under ``tmp_path``.
 ``sqlite_url``, ``postgres_url``
     URL of a fresh store with the current schema.
+``new_sqlite_store``
+    Puts a fresh SQLite store with the current schema at a path.
 ``empty_postgres_url``
     URL of a fresh PostgreSQL database without any table.
 
@@ -21,17 +23,25 @@ import os
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
-from tests.postgres_server import TEMPLATE, NoServerError, RunningServer, shared_server, stop_shared_server
+from tests.postgres_server import (
+    TEMPLATE,
+    LentDatabases,
+    NoServerError,
+    RunningServer,
+    shared_server,
+    stop_shared_server,
+)
 
 if TYPE_CHECKING:
     from db import Database
@@ -42,6 +52,10 @@ hypothesis.settings.register_profile(
     "modeldesk-ci", parent=hypothesis.settings.get_profile("modeldesk"), derandomize=True
 )
 hypothesis.settings.load_profile("modeldesk-ci" if os.environ.get("CI") else "modeldesk")
+
+# Every durable transaction waits for the disk, some milliseconds each; tests end processes, and never the power.
+MEMORY_FOLDER = Path("/dev/shm")
+MEMORY_BYTES = 6 * 1024**3  # free, for the largest stores of the slow tests; otherwise the disk has to do
 
 _STATE = pytest.StashKey[Path]()
 _OWNER = pytest.StashKey[int]()
@@ -55,11 +69,23 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the folder the workers share, or take over the one the controller made."""
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker is None:
+        if _has_memory_to_spare():
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))  # where pytest makes the folders of tests
         config.stash[_STATE] = Path(tempfile.mkdtemp(prefix="modeldesk-tests-"))
         config.stash[_OWNER] = os.getpid()
     else:
         config.stash[_STATE] = Path(worker["modeldesk_state"])
         config.stash[_OWNER] = worker["modeldesk_owner"]
+
+
+def _has_memory_to_spare() -> bool:
+    """Tell whether the stores of all tests fit into memory, and there is a file system that is nothing else (Linux)."""
+    try:
+        available = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
+        free = shutil.disk_usage(MEMORY_FOLDER).free
+    except OSError:
+        return False
+    return available is not None and min(int(available[1]) * 1024, free) >= MEMORY_BYTES
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -109,10 +135,25 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 # -- SQLite ------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="session")
+def new_sqlite_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Put a fresh SQLite store at a path: a copy of one made once, which takes a tenth of making its 40 tables."""
+    from db import Database
+
+    template = tmp_path_factory.mktemp("template") / "modeldesk.db"
+    Database(template).close()
+
+    def put(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Path(shutil.copy(template, path))
+
+    return put
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """URL of a SQLite store under ``tmp_path``; its schema appears at the first opening."""
-    return f"sqlite:///{tmp_path / 'modeldesk.db'}"
+def sqlite_url(new_sqlite_store: Callable[[Path], Path], tmp_path: Path) -> str:
+    """URL of a fresh SQLite store under ``tmp_path`` with the current schema."""
+    return f"sqlite:///{new_sqlite_store(tmp_path / 'modeldesk.db')}"
 
 
 @pytest.fixture
@@ -150,12 +191,17 @@ def postgres_server(request: pytest.FixtureRequest) -> RunningServer:
         pytest.fail(str(error), pytrace=False)
 
 
+@pytest.fixture(scope="session")
+def lent_databases(postgres_server: RunningServer) -> LentDatabases:
+    return LentDatabases(postgres_server)
+
+
 @pytest.fixture
-def postgres_url(postgres_server: RunningServer) -> Iterator[str]:
+def postgres_url(lent_databases: LentDatabases) -> Iterator[str]:
     """URL of a fresh PostgreSQL database with the current schema."""
-    name = postgres_server.create_database(TEMPLATE)
-    yield postgres_server.url(name)
-    postgres_server.drop_database(name)
+    name = lent_databases.lend()
+    yield lent_databases.server.url(name)
+    lent_databases.take_back(name)
 
 
 @pytest.fixture

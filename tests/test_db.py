@@ -246,8 +246,8 @@ def open_empty_at_once(url: str, processes: int) -> None:
 
 
 @pytest.mark.slow
-def test_forty_processes_open_an_empty_store_at_once(sqlite_url):
-    open_empty_at_once(sqlite_url, 40)
+def test_forty_processes_open_an_empty_store_at_once(tmp_path):
+    open_empty_at_once(f"sqlite:///{tmp_path / 'modeldesk.db'}", 40)
 
 
 @pytest.mark.slow

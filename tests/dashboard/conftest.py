@@ -51,11 +51,11 @@ TABS = ("Registry", "A/B testing", "Tracking", "Monitoring")
 
 
 @pytest.fixture(scope="session")
-def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory, new_sqlite_store: Callable[[Path], Path]) -> Path:
     """The folder of the store that the session's server shows, and an empty store to begin each test with."""
     folder = tmp_path_factory.mktemp("shared")
     for name in ("store", "empty"):
-        Database(folder / name / "modeldesk.db").close()
+        new_sqlite_store(folder / name / "modeldesk.db")
     return folder
 
 
@@ -71,13 +71,18 @@ def _replace_content(target: Path, source: Path) -> None:
 
 
 @pytest.fixture
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def store(
+    request: pytest.FixtureRequest,
+    new_sqlite_store: Callable[[Path], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Database]:
     if request.node.get_closest_marker("browser"):
         shared = request.getfixturevalue("_shared_folder")
         path = shared / "store" / "modeldesk.db"
         _replace_content(path, shared / "empty" / "modeldesk.db")
     else:
-        path = tmp_path / "store" / "modeldesk.db"
+        path = new_sqlite_store(tmp_path / "store" / "modeldesk.db")
     monkeypatch.setenv("MODELDESK_DATABASE_URL", f"sqlite:///{path}")
     database = Database(path)
     yield database
@@ -108,6 +113,17 @@ def example_store(_example_folder: Path, store: Database) -> Database:
 
 
 # -- AppTest ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed_components() -> Iterator[None]:
+    """Look only once for Streamlit components among all installed packages: each `AppTest` reads all their files."""
+    from streamlit.components.v2 import manifest_scanner
+
+    found = manifest_scanner.scan_component_manifests()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", lambda: list(found))
+        yield
 
 
 @pytest.fixture
