@@ -10,6 +10,10 @@
     Puts a fresh SQLite store with the current schema at a path.
 ``empty_postgres_url``
     URL of a fresh PostgreSQL database without any table.
+``registry``, ``ab``, ``tracking``, ``monitoring``
+    A module on ``database``, so on both.
+``sqlite_registry``, ``lite``, ``light``, ``quick``
+    The same on SQLite alone, where the database makes no difference.
 
 No test sees the store of the person who runs it: HOME is a folder of the test's own, and the settings of
 ModelDesk are removed from the environment.
@@ -44,7 +48,11 @@ from tests.postgres_server import (
 )
 
 if TYPE_CHECKING:
+    from ab_testing import ABTestingFramework
     from db import Database
+    from experiment_tracking import ExperimentTracking
+    from model_monitoring import ModelMonitoring
+    from model_registry import ModelRegistryManager
 
 # A property is about values, not about how fast a busy machine is.
 hypothesis.settings.register_profile("modeldesk", deadline=None, print_blob=True)
@@ -70,7 +78,9 @@ def pytest_configure(config: pytest.Config) -> None:
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker is None:
         if _has_memory_to_spare():
-            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))  # where pytest makes the folders of tests
+            os.environ.setdefault(
+                "PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER)
+            )  # where pytest makes the folders of tests
         config.stash[_STATE] = Path(tempfile.mkdtemp(prefix="modeldesk-tests-"))
         config.stash[_OWNER] = os.getpid()
     else:
@@ -227,3 +237,66 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     database = Database(url, artifact_url=str(tmp_path / "artifacts"))
     yield database
     database.close()
+
+
+# -- the four modules --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def registry(database: Database) -> ModelRegistryManager:
+    from model_registry import ModelRegistryManager
+
+    return ModelRegistryManager(database, actor="ada")
+
+
+@pytest.fixture
+def sqlite_registry(sqlite_database: Database) -> ModelRegistryManager:
+    from model_registry import ModelRegistryManager
+
+    return ModelRegistryManager(sqlite_database, actor="ada")
+
+
+@pytest.fixture
+def ab(database: Database) -> ABTestingFramework:
+    from ab_testing import ABTestingFramework
+
+    return ABTestingFramework(database)
+
+
+@pytest.fixture
+def lite(sqlite_database: Database) -> ABTestingFramework:
+    from ab_testing import ABTestingFramework
+
+    return ABTestingFramework(sqlite_database)
+
+
+@pytest.fixture
+def tracking(database: Database) -> Iterator[ExperimentTracking]:
+    from experiment_tracking import ExperimentTracking
+
+    found = ExperimentTracking(database, capture_environment=False)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def light(sqlite_database: Database) -> Iterator[ExperimentTracking]:
+    from experiment_tracking import ExperimentTracking
+
+    found = ExperimentTracking(sqlite_database, capture_environment=False)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def monitoring(database: Database) -> ModelMonitoring:
+    from model_monitoring import ModelMonitoring
+
+    return ModelMonitoring(database)
+
+
+@pytest.fixture
+def quick(sqlite_database: Database) -> ModelMonitoring:
+    from model_monitoring import ModelMonitoring
+
+    return ModelMonitoring(sqlite_database)

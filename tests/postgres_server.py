@@ -108,7 +108,7 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relnam
 """
 SHAPE = """
 SELECT md5(string_agg(part, '|' ORDER BY part)) FROM (
-    SELECT concat_ws(' ', relname, relkind, relnatts, reloptions) FROM pg_class WHERE relnamespace = 'public'::regnamespace
+    SELECT concat_ws(' ', relname, relkind, relnatts) FROM pg_class WHERE relnamespace = 'public'::regnamespace
     UNION ALL SELECT concat_ws(' ', tgrelid::regclass, tgname, tgenabled) FROM pg_trigger
     UNION ALL SELECT concat_ws(' ', conrelid::regclass, conname, contype) FROM pg_constraint WHERE conrelid <> 0
     UNION ALL SELECT version_num FROM alembic_version

@@ -35,17 +35,6 @@ from db import (
 )
 from tests.ab_support import BASE, BETTER, counts, design, record
 
-
-@pytest.fixture
-def ab(database):
-    return ABTestingFramework(database)
-
-
-@pytest.fixture
-def lite(sqlite_database):
-    return ABTestingFramework(sqlite_database)
-
-
 # -- designs -----------------------------------------------------------------------------------------
 
 

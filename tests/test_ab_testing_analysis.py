@@ -16,7 +16,6 @@ from ab_parts.aggregates import metric_data
 from ab_parts.analysis import analyze_data
 from ab_parts.summaries import data_from_values
 from ab_testing import (
-    ABTestingFramework,
     ExperimentConfig,
     Metric,
     analyze_frame,
@@ -26,16 +25,6 @@ from ab_testing import (
 from db import ABAssignmentRow, ABSubjectRow, NotFoundError
 from stats.proportions import newcombe_interval
 from tests.ab_support import BASE, BETTER, design, record
-
-
-@pytest.fixture
-def ab(database):
-    return ABTestingFramework(database)
-
-
-@pytest.fixture
-def lite(sqlite_database):
-    return ABTestingFramework(sqlite_database)
 
 
 def test_means_are_compared_by_welch(ab):

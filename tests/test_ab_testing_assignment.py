@@ -23,16 +23,6 @@ from tests.ab_support import counts, design
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def ab(database):
-    return ABTestingFramework(database)
-
-
-@pytest.fixture
-def lite(sqlite_database):
-    return ABTestingFramework(sqlite_database)
-
-
 def test_an_assignment_is_stable_in_another_process_and_hash_seed(lite):
     exp_id = lite.create_experiment(design())
     users = ["ada", "bob", "zoë", "user-17", "日本"]

@@ -22,16 +22,6 @@ from tests.ab_support import counts, design
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def ab(database):
-    return ABTestingFramework(database)
-
-
-@pytest.fixture
-def lite(sqlite_database):
-    return ABTestingFramework(sqlite_database)
-
-
 HOSTILE = [math.nan, math.inf, -math.inf, "1", None, 1 + 2j, [1], {"a": 1}, 1e200]
 
 

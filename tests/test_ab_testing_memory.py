@@ -33,16 +33,6 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def ab(database):
-    return ABTestingFramework(database)
-
-
-@pytest.fixture
-def lite(sqlite_database):
-    return ABTestingFramework(sqlite_database)
-
-
-@pytest.fixture
 def elsewhere(ab):
     """Call a verb in another process, and wait until its effect must be seen here."""
     url = ab.database.engine.url.render_as_string(hide_password=False)

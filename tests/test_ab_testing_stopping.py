@@ -13,7 +13,6 @@ import ab_testing
 from ab_parts.analysis import analyze_data
 from ab_parts.summaries import data_from_values
 from ab_testing import (
-    ABTestingFramework,
     analyze_values,
     simulate_experiment,
 )
@@ -21,16 +20,6 @@ from stats.always_valid import msprt_likelihood_ratio
 from stats.formatting import format_p_value
 from stats.sequential import beta_spending_design
 from tests.ab_support import design, feed
-
-
-@pytest.fixture
-def ab(database):
-    return ABTestingFramework(database)
-
-
-@pytest.fixture
-def lite(sqlite_database):
-    return ABTestingFramework(sqlite_database)
 
 
 def test_looks_spend_error_only_on_new_data(ab):

@@ -14,25 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import Database
 from errors import ArtifactError, DuplicateError, NotFoundError
 from experiment_tracking import ExperimentTracking, RunStatus
 
 FLOAT_MAX = 1.7976931348623157e308
-
-
-@pytest.fixture
-def tracking(database: Database) -> ExperimentTracking:
-    found = ExperimentTracking(database, capture_environment=False)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def light(sqlite_database: Database) -> ExperimentTracking:
-    found = ExperimentTracking(sqlite_database, capture_environment=False)
-    yield found
-    found.close()
 
 
 # -- runs ----------------------------------------------------------------------------------------------

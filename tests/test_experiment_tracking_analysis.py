@@ -21,7 +21,6 @@ from charts.tracking import (
     plot_scatter,
     smooth,
 )
-from db import Database
 from experiment_tracking import ExperimentTracking
 from tracking_parts.explain import explain_values, rank_correlation, rank_eta
 from tracking_parts.records import goal_of
@@ -29,10 +28,8 @@ from tracking_parts.report import _round_values
 
 
 @pytest.fixture
-def tracking(sqlite_database: Database) -> ExperimentTracking:
-    found = ExperimentTracking(sqlite_database, capture_environment=False)
-    yield found
-    found.close()
+def tracking(light: ExperimentTracking) -> ExperimentTracking:
+    return light
 
 
 @pytest.fixture

@@ -27,20 +27,6 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def tracking(database: Database) -> ExperimentTracking:
-    found = ExperimentTracking(database, capture_environment=False)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def light(sqlite_database: Database) -> ExperimentTracking:
-    found = ExperimentTracking(sqlite_database, capture_environment=False)
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of five points, looked for at every other point, and no history is short."""
     monkeypatch.setattr(blocks, "BLOCK_POINTS", 5)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from db import Database
 from experiment_tracking import ExperimentTracking
 from tracking_parts.mlflow_source import read_registered_versions
 
@@ -31,13 +30,6 @@ CREATE TABLE model_versions (name VARCHAR(256), version INTEGER, current_stage V
     run_id VARCHAR(32), description VARCHAR(5000), storage_location VARCHAR(500));
 """
 RUN, CHILD, GONE = "a" * 32, "b" * 32, "c" * 32
-
-
-@pytest.fixture
-def tracking(database: Database) -> ExperimentTracking:
-    found = ExperimentTracking(database, capture_environment=False)
-    yield found
-    found.close()
 
 
 def make_mlflow_sqlite(folder: Path) -> Path:

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from db import Database
 from experiment_tracking import ExperimentTracking
 from integrations.callbacks import KerasCallback, LightningCallback
 from integrations.optuna import StudyCallback
@@ -16,10 +15,8 @@ from integrations.scikit import log_estimator, log_search
 
 
 @pytest.fixture
-def tracking(sqlite_database: Database) -> ExperimentTracking:
-    found = ExperimentTracking(sqlite_database, capture_environment=False)
-    yield found
-    found.close()
+def tracking(light: ExperimentTracking) -> ExperimentTracking:
+    return light
 
 
 def test_a_search_of_scikit_learn_becomes_nested_runs(tracking):

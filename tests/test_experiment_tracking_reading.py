@@ -14,24 +14,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import Database
 from errors import NotFoundError
 from experiment_tracking import ExperimentTracking, FilterError, UnknownKeyWarning
-
-
-@pytest.fixture
-def tracking(database: Database) -> ExperimentTracking:
-    found = ExperimentTracking(database, capture_environment=False)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def light(sqlite_database: Database) -> ExperimentTracking:
-    found = ExperimentTracking(sqlite_database, capture_environment=False)
-    yield found
-    found.close()
-
 
 # -- statistics in filters -----------------------------------------------------------------------------
 

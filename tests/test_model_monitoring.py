@@ -14,22 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from db import Database, NotFoundError, StateError
+from db import NotFoundError, StateError
 from model_monitoring import ModelMonitoring
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MODEL = ("churn", "1.0.0")
-
-
-@pytest.fixture
-def monitoring(database: Database) -> ModelMonitoring:
-    return ModelMonitoring(database)
-
-
-@pytest.fixture
-def quick(sqlite_database: Database) -> ModelMonitoring:
-    """On SQLite alone, where the database makes no difference."""
-    return ModelMonitoring(sqlite_database)
 
 
 def log_days(

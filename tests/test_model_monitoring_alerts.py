@@ -71,16 +71,6 @@ def receiver() -> Iterator[Receiver]:
     server.server_close()
 
 
-@pytest.fixture
-def monitoring(database: Database) -> ModelMonitoring:
-    return ModelMonitoring(database)
-
-
-@pytest.fixture
-def quick(sqlite_database: Database) -> ModelMonitoring:
-    return ModelMonitoring(sqlite_database)
-
-
 def log_baseline(monitoring: ModelMonitoring, n: int = 30) -> None:
     values = 0.8 + 0.01 * np.random.default_rng(0).normal(size=n)
     rows = [{"metric": "auc", "value": float(v), "at": START + timedelta(days=i - n)} for i, v in enumerate(values)]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from db import Database, NotFoundError, StateError
+from db import NotFoundError, StateError
 from model_monitoring import ModelMonitoring
 from monitoring_parts import features
 from stats.drift import ks_two_sample, psi_two_sample, wasserstein_distance
@@ -30,16 +30,6 @@ from stats.profiles import (
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MODEL = ("churn", "1.0.0")
-
-
-@pytest.fixture
-def monitoring(database: Database) -> ModelMonitoring:
-    return ModelMonitoring(database)
-
-
-@pytest.fixture
-def quick(sqlite_database: Database) -> ModelMonitoring:
-    return ModelMonitoring(sqlite_database)
 
 
 def numbers(values: Any) -> Column:
