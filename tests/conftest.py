@@ -16,7 +16,7 @@
     The same on SQLite alone, where the database makes no difference.
 
 No test sees the store of the person who runs it: HOME is a folder of the test's own, and the settings of
-ModelDesk are removed from the environment.
+ModelDesk are removed from the environment of the session.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ POSTGRES_SETTING = "MODELDESK_TEST_POSTGRES"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder the workers share, or take over the one the controller made."""
+    """Make the folder the workers share, or take over the one the controller made; forget the settings of ModelDesk."""
+    for name in [name for name in os.environ if name.startswith("MODELDESK_") and name != POSTGRES_SETTING]:
+        del os.environ[name]
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker is None:
         if _has_memory_to_spare():
@@ -130,12 +132,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give the test an empty HOME and no settings of ModelDesk; the runs it left open have no heartbeat afterwards."""
+    """Give the test an empty HOME; the runs it left open have no heartbeat afterwards."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    for name in [name for name in os.environ if name.startswith("MODELDESK_") and name != POSTGRES_SETTING]:
-        monkeypatch.delenv(name)
     yield home
     keeper = sys.modules.get("tracking_parts.keeper")
     for kept in list(keeper._keepers) if keeper else ():

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -308,6 +308,7 @@ def test_the_axis_of_a_param_over_many_powers_of_ten_is_logarithmic():
 
 @settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False, min_value=0))
+@example(2.0095229861185092e16, 2.0)  # one float apart
 def test_the_marks_of_an_axis_of_the_report_are_few_and_inside(low, width):
     high = low + width
     if high > low and math.isfinite(high):

@@ -224,7 +224,7 @@ def _chart(metric: str, curves: Sequence[tuple[int, list[int], list[float]]]) ->
 def _round_values(low: float, high: float) -> list[float]:
     """Return three to seven round values (1, 2 or 5 times a power of ten apart) within a range."""
     rough = (high / 6) - (low / 6)
-    if not rough > 1e-300:
+    if not rough > max(1e-300, 8.0 * math.ulp(max(abs(low), abs(high)))):  # hardly a float apart
         return [low, high]
     power = 10.0 ** math.floor(math.log10(rough))
     size = next(power * factor for factor in (1.0, 2.0, 5.0, 10.0) if power * factor >= rough * (1 - 1e-9))

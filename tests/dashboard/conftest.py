@@ -407,13 +407,17 @@ class Seed:
     versions: list[str]
 
 
-@pytest.fixture
-def seed(store: Database) -> Seed:
-    """Six finished runs and a failed one, and three versions of a model, the second in Production."""
+@pytest.fixture(scope="session")
+def _seeded(
+    tmp_path_factory: pytest.TempPathFactory, new_sqlite_store: Callable[[Path], Path]
+) -> tuple[Path, list[str], list[str]]:
+    """A store with six finished runs and a failed one, and three versions; the ids of runs and versions."""
     from experiment_tracking import ExperimentTracking
     from model_registry import ModelRegistryManager
 
-    tracking, registry = ExperimentTracking(store, capture_environment=False), ModelRegistryManager(store)
+    path = new_sqlite_store(tmp_path_factory.mktemp("seeded") / "modeldesk.db")
+    database = Database(path)
+    tracking, registry = ExperimentTracking(database, capture_environment=False), ModelRegistryManager(database)
     runs = []
     for number in range(6):
         rate = 0.001 * 3**number
@@ -440,4 +444,19 @@ def seed(store: Database) -> Seed:
     registry.transition_stage("churn", "1.1.0", "Production", reason="better", actor="ada")
     for day in range(1, 6):
         registry.record_performance("churn", "1.1.0", {"accuracy": 0.91 - day / 1000}, at=f"2026-01-{day:02d}")
-    return Seed(tracking, registry, runs, versions)
+    tracking.close()
+    database.close()
+    return path, runs, versions
+
+
+@pytest.fixture
+def seed(_seeded: tuple[Path, list[str], list[str]], store: Database) -> Seed:
+    """Six finished runs and a failed one, and three versions of a model, the second in Production."""
+    from experiment_tracking import ExperimentTracking
+    from model_registry import ModelRegistryManager
+
+    path, runs, versions = _seeded
+    assert store.path is not None
+    _replace_content(store.path, path)
+    tracking = ExperimentTracking(store, capture_environment=False)
+    return Seed(tracking, ModelRegistryManager(store), [*runs], [*versions])
