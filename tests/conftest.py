@@ -50,6 +50,7 @@ from tests.postgres_server import (
 if TYPE_CHECKING:
     from ab_testing import ABTestingFramework
     from db import Database
+    from examples.story import Story
     from experiment_tracking import ExperimentTracking
     from model_monitoring import ModelMonitoring
     from model_registry import ModelRegistryManager
@@ -164,6 +165,21 @@ def new_sqlite_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path
 def sqlite_url(new_sqlite_store: Callable[[Path], Path], tmp_path: Path) -> str:
     """URL of a fresh SQLite store under ``tmp_path`` with the current schema."""
     return f"sqlite:///{new_sqlite_store(tmp_path / 'modeldesk.db')}"
+
+
+@pytest.fixture(scope="session")
+def told_example(
+    new_sqlite_store: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Story]:
+    """The folder of a SQLite store in which the story of the examples was told, and what was told; to be copied."""
+    from db import Database
+    from examples.story import load_example_data
+
+    path = new_sqlite_store(tmp_path_factory.mktemp("told") / "store" / "modeldesk.db")
+    database = Database(path)
+    told = load_example_data(database)
+    database.close()
+    return path.parent, told
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # -- README ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_code_of_the_readme_runs_in_order(own_home: Path) -> None:
     blocks = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(blocks) >= 4, "the four examples are there"
@@ -67,7 +68,10 @@ def test_every_document_says_something(name: str) -> None:
 # -- docstrings ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "examples.story" else ()) for name in MODULES],
+)
 def test_the_examples_in_docstrings_hold(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +41,28 @@ def test_a_slipped_scanner_moves_the_ink_to_the_right() -> None:
     assert slipped["ink"].mean() < straight["ink"].mean()
 
 
-def test_every_chapter_of_the_story_is_on_record(database: Database) -> None:
-    told = story.load_example_data(database)
+@pytest.fixture
+def told_database(told_example: tuple[Path, story.Story], tmp_path: Path) -> Iterator[Database]:
+    """A SQLite store in which the story was told."""
+    database = Database(Path(shutil.copytree(told_example[0], tmp_path / "told")) / "modeldesk.db")
+    yield database
+    database.close()
+
+
+def test_every_chapter_of_the_story_is_on_record(
+    told_database: Database, told_example: tuple[Path, story.Story]
+) -> None:
+    check_chapters(told_database, told_example[1])
+
+
+@pytest.mark.slow
+def test_every_chapter_is_on_record_in_a_postgresql_store(postgres_url: str, tmp_path: Path) -> None:
+    database = Database(postgres_url, artifact_url=str(tmp_path / "artifacts"))
+    check_chapters(database, story.load_example_data(database))
+    database.close()
+
+
+def check_chapters(database: Database, told: story.Story) -> None:
     tracking, registry = ExperimentTracking(database), ModelRegistryManager(database)
 
     runs = tracking.search_runs("tags.example = 'true'")
@@ -70,18 +92,16 @@ def test_every_chapter_of_the_story_is_on_record(database: Database) -> None:
     assert performance.total.n_labelled == performance.total.n - story.UNCHECKED_DAYS * story.SCANS_A_DAY
 
 
-def test_what_was_loaded_reads_digits(sqlite_database: Database) -> None:
-    told = story.load_example_data(sqlite_database)
-    model = ModelRegistryManager(sqlite_database).load_model(story.MODEL, told.production)
+def test_what_was_loaded_reads_digits(told_database: Database, told_example: tuple[Path, story.Story]) -> None:
+    told = told_example[1]
+    model = ModelRegistryManager(told_database).load_model(story.MODEL, told.production)
     _, _, held_out = story.load_scans()
     assert np.mean(model.predict(held_out.pixels) == held_out.digits) > 0.9
 
 
-def test_loading_twice_changes_nothing(sqlite_database: Database) -> None:
-    first = story.load_example_data(sqlite_database)
-    second = story.load_example_data(sqlite_database)
-    assert second == first
-    assert len(ExperimentTracking(sqlite_database).search_runs()) == len(story.CONFIGURATIONS)
+def test_loading_twice_changes_nothing(told_database: Database, told_example: tuple[Path, story.Story]) -> None:
+    assert story.load_example_data(told_database) == told_example[1]
+    assert len(ExperimentTracking(told_database).search_runs()) == len(story.CONFIGURATIONS)
 
 
 @pytest.mark.slow

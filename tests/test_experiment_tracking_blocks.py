@@ -205,6 +205,7 @@ def log_from_four_processes(database: Database, url: str) -> None:
     assert check_blocks(database) > 4 * 250 * 60 - 2_000
 
 
+@pytest.mark.slow
 def test_processes_that_log_to_one_run_keep_its_blocks_right(sqlite_database, sqlite_url):
     log_from_four_processes(sqlite_database, sqlite_url)
 
@@ -216,6 +217,7 @@ def test_processes_that_log_to_one_run_keep_its_blocks_right_on_postgresql(postg
     database.close()
 
 
+@pytest.mark.slow
 def test_killed_processes_leave_blocks_that_are_right(sqlite_database, sqlite_url):
     tracking = ExperimentTracking(sqlite_database, capture_environment=False)
     run_id = tracking.start_run("e", "r", detached=True)

@@ -187,32 +187,34 @@ with tracking.run("e", f"own-{number}") as run:
 """
 
 
-def check_eight_processes(url: str, count: int) -> None:
+def check_processes(url: str, count: int, n_processes: int = 8) -> None:
     tracking = ExperimentTracking(url, capture_environment=False)
     shared = tracking.start_run("e", "shared")
-    processes = [start(WRITER, url, shared, str(number), str(count)) for number in range(8)]
+    processes = [start(WRITER, url, shared, str(number), str(count)) for number in range(n_processes)]
     errors = [process.communicate()[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 8, errors
+    assert [process.returncode for process in processes] == [0] * n_processes, errors
     summary = tracking.get_run(shared).metric_summaries["next"]
-    assert (summary.n_points, summary.last_step) == (8 * count, 8 * count - 1), "each value got a step of its own"
+    assert (summary.n_points, summary.last_step) == (n_processes * count, n_processes * count - 1), (
+        "each value got its own step"
+    )
     runs = tracking.search_runs("name like 'own-%'")
-    assert len(runs) == 8
+    assert len(runs) == n_processes
     assert set(runs["status"]) == {"finished"}
-    assert len(tracking.metric_history(runs["run_id"].tolist(), ["m", "n"])) == 8 * 2 * count
+    assert len(tracking.metric_history(runs["run_id"].tolist(), ["m", "n"])) == n_processes * 2 * count
 
 
-def test_eight_processes_at_once_store_everything(sqlite_url):
-    check_eight_processes(sqlite_url, 25)
+def test_processes_at_once_store_everything(sqlite_url):
+    check_processes(sqlite_url, 25, n_processes=3)
 
 
 @pytest.mark.slow
 def test_eight_processes_at_once_store_a_lot(sqlite_url):
-    check_eight_processes(sqlite_url, 500)
+    check_processes(sqlite_url, 500)
 
 
 @pytest.mark.slow
 def test_eight_processes_at_once_store_everything_on_postgresql(postgres_url):
-    check_eight_processes(postgres_url, 100)
+    check_processes(postgres_url, 100)
 
 
 def test_two_processes_that_set_a_param_differently_end_with_one_value_and_one_error(sqlite_url):

@@ -89,26 +89,11 @@ def store(
     database.close()
 
 
-@pytest.fixture(scope="session")
-def _example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from examples.story import load_example_data
-
-    folder = tmp_path_factory.mktemp("examples") / "store"
-    database = Database(folder / "modeldesk.db")
-    load_example_data(database)
-    database.backup(folder / "copy.db")
-    database.close()
-    for path in folder.glob("modeldesk.db*"):
-        path.unlink()
-    (folder / "copy.db").rename(folder / "modeldesk.db")
-    return folder
-
-
 @pytest.fixture
-def example_store(_example_folder: Path, store: Database) -> Database:
+def example_store(told_example: tuple[Path, Any], store: Database) -> Database:
     """The store of the test, with the example data in it."""
     assert store.path is not None
-    _replace_content(store.path, _example_folder / "modeldesk.db")
+    _replace_content(store.path, told_example[0] / "modeldesk.db")
     return store
 
 

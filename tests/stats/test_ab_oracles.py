@@ -231,6 +231,10 @@ def test_a_prior_of_next_to_nothing_is_refused():
     for prior in ((0.0, 1.0), (1.0, 1e-9), (math.nan, 1.0), (1.0, math.inf)):
         with pytest.raises(ValueError, match=r"at least 0\.001"):
             bayes.compare_rates(1, 2, 1, 2, prior=prior)
+
+
+@pytest.mark.slow
+def test_a_prior_of_nearly_nothing_lets_the_data_speak():
     found = bayes.compare_rates(0, 10, 1, 10, prior=(1e-3, 1e-3))
     assert found.chance_to_beat == pytest.approx(1.0, abs=1e-3)  # nothing was seen, and nothing believed before
 
