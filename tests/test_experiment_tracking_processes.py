@@ -194,13 +194,12 @@ def check_processes(url: str, count: int, n_processes: int = 8) -> None:
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * n_processes, errors
     summary = tracking.get_run(shared).metric_summaries["next"]
-    assert (summary.n_points, summary.last_step) == (n_processes * count, n_processes * count - 1), (
-        "each value got its own step"
-    )
+    n_values = n_processes * count
+    assert (summary.n_points, summary.last_step) == (n_values, n_values - 1), "each value got a step of its own"
     runs = tracking.search_runs("name like 'own-%'")
     assert len(runs) == n_processes
     assert set(runs["status"]) == {"finished"}
-    assert len(tracking.metric_history(runs["run_id"].tolist(), ["m", "n"])) == n_processes * 2 * count
+    assert len(tracking.metric_history(runs["run_id"].tolist(), ["m", "n"])) == 2 * n_values
 
 
 def test_processes_at_once_store_everything(sqlite_url):
