@@ -218,8 +218,10 @@ def postgres_server(request: pytest.FixtureRequest) -> RunningServer:
 
 
 @pytest.fixture(scope="session")
-def lent_databases(postgres_server: RunningServer) -> LentDatabases:
-    return LentDatabases(postgres_server)
+def lent_databases(postgres_server: RunningServer) -> Iterator[LentDatabases]:
+    """The worker's copies of the template, which one test after the other gets."""
+    with postgres_server.connection() as administrator:
+        yield LentDatabases(postgres_server, administrator)
 
 
 @pytest.fixture

@@ -135,6 +135,8 @@ class LentDatabases:
     """
 
     server: RunningServer
+    administrator: Any
+    """An autocommitting connection to another database of the server: one that is renamed has none of its own."""
     _free: list[str] = field(default_factory=list)
     _shape: str = ""
     _tables: tuple[str, ...] = ()
@@ -149,8 +151,7 @@ class LentDatabases:
                     self._tables = tuple(table for (table,) in connection.execute(TABLES))
             return name
         name = f"test_{uuid.uuid4().hex}"
-        with self.server.connection() as connection:
-            connection.execute(f'ALTER DATABASE "{self._free.pop()}" RENAME TO "{name}"')
+        self.administrator.execute(f'ALTER DATABASE "{self._free.pop()}" RENAME TO "{name}"')
         return name
 
     def take_back(self, name: str) -> None:
