@@ -286,6 +286,9 @@ class ModelVersionRow(Base):
         # Equal precedence is the same version: build metadata is not part of the key.
         UniqueConstraint("model_id", "precedence"),
         partial_index("uq_model_versions_production", "model_id", unique=True, where="stage = 'Production'"),
+        # Another spelling of Production would not be seen by that index.
+        CheckConstraint("stage IN ('Development', 'Staging', 'Production', 'Archived')", name="stage"),
+        CheckConstraint("stage <> 'Production' OR deleted_at IS NULL", name="production_is_not_deleted"),
         Index("ix_model_versions_stage_created_at", "stage", "created_at"),
     )
 
@@ -401,10 +404,16 @@ class StageEventRow(Base):
 
 APPEND_ONLY_MESSAGE = "stage events are only ever added"
 STAGE_EVENT_TRIGGERS: dict[str, tuple[str, ...]] = {  # by dialect; the migrations use them too
-    "sqlite": tuple(
-        f"CREATE TRIGGER stage_events_no_{action.lower()} BEFORE {action} ON stage_events "
-        f"BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY_MESSAGE}'); END"
-        for action in ("UPDATE", "DELETE")
+    "sqlite": (
+        *(
+            f"CREATE TRIGGER stage_events_no_{action.lower()} BEFORE {action} ON stage_events "
+            f"BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY_MESSAGE}'); END"
+            for action in ("UPDATE", "DELETE")
+        ),
+        # INSERT OR REPLACE deletes a row without a word to the triggers of deletion.
+        "CREATE TRIGGER stage_events_no_replace BEFORE INSERT ON stage_events "
+        "WHEN EXISTS (SELECT 1 FROM stage_events WHERE id = NEW.id) "
+        f"BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY_MESSAGE}'); END",  # noqa: S608 - constants alone
     ),
     "postgresql": (
         "CREATE FUNCTION stage_events_refuse() RETURNS trigger LANGUAGE plpgsql AS "

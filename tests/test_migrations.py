@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 import columns
 import db
 import migrations
-from db import Database
+from db import Database, StorageError
 from experiment_tracking import ExperimentTracking
 from migrations import configuration, upgrade
 
@@ -60,7 +60,11 @@ def fill(engine: sa.Engine) -> dict[str, int]:
     return counts
 
 
-ALLOWED = {("runs", "status"): "finished", ("ab_experiments", "status"): "running"}  # columns with a CHECK
+ALLOWED = {  # columns with a CHECK
+    ("runs", "status"): "finished",
+    ("ab_experiments", "status"): "running",
+    ("model_versions", "stage"): "Staging",
+}
 
 
 def sample_row(table: sa.Table, number: int) -> dict[str, object]:
@@ -282,3 +286,24 @@ def test_an_upgrade_that_fails_leaves_the_store_as_it_was(tmp_path, monkeypatch)
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("older",)
         for table, count in counts.items():
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_store_with_a_stage_written_by_hand_is_refused_by_name_and_stays_as_it_was(kind, tmp_path, request):
+    url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    engine = make_store(url, "0003")
+    fill(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE model_versions SET stage = 'production' WHERE id = 2"))
+    with pytest.raises(StorageError, match=r"text 2 text 2 has the stage 'production'.*Set it to 'Archived'"):
+        Database(url)
+    with engine.begin() as connection:
+        assert connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "0003"
+        connection.execute(sa.text("UPDATE model_versions SET stage = 'Archived' WHERE id = 2"))
+    Database(url).close()
+    with engine.connect() as connection:
+        assert connection.scalars(sa.text("SELECT stage FROM model_versions ORDER BY id")).all() == [
+            "Staging",
+            "Archived",
+        ]
+    engine.dispose()
