@@ -411,9 +411,9 @@ STAGE_EVENT_TRIGGERS: dict[str, tuple[str, ...]] = {  # by dialect; the migratio
             for action in ("UPDATE", "DELETE")
         ),
         # INSERT OR REPLACE deletes a row without a word to the triggers of deletion.
-        "CREATE TRIGGER stage_events_no_replace BEFORE INSERT ON stage_events "
+        "CREATE TRIGGER stage_events_no_replace BEFORE INSERT ON stage_events "  # noqa: S608 - constants alone
         "WHEN EXISTS (SELECT 1 FROM stage_events WHERE id = NEW.id) "
-        f"BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY_MESSAGE}'); END",  # noqa: S608 - constants alone
+        f"BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY_MESSAGE}'); END",
     ),
     "postgresql": (
         "CREATE FUNCTION stage_events_refuse() RETURNS trigger LANGUAGE plpgsql AS "
