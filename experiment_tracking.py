@@ -48,7 +48,7 @@ from tracking_parts.filters import FilterError, parse_filter, parse_order
 from tracking_parts.handle import ActiveRun
 from tracking_parts.keeper import STALE_SECONDS, Keeper, describe_exception
 from tracking_parts.names import make_name
-from tracking_parts.params import StoredParam, flatten_params, read_tags, restore_param, to_stored_param
+from tracking_parts.params import StoredParam, flatten_params, read_tags, to_stored_param, write_params, write_tags
 from tracking_parts.records import (
     Artifact,
     Experiment,
@@ -91,17 +91,6 @@ _NOW = {  # the database's own clock in microseconds: heartbeats from many hosts
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)",
     "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
 }
-_ADD_PARAM = (
-    "INSERT INTO run_params (run_id, key_id, is_json, value, number) VALUES (?, ?, ?, ?, ?) "
-    "ON CONFLICT (run_id, key_id) DO NOTHING"
-)
-_REPLACE_PARAM = _ADD_PARAM.replace(
-    "DO NOTHING", "DO UPDATE SET is_json = excluded.is_json, value = excluded.value, number = excluded.number"
-)
-_SET_TAG = (
-    "INSERT INTO run_tags (run_id, key_id, value) VALUES (?, ?, ?) "
-    "ON CONFLICT (run_id, key_id) DO UPDATE SET value = excluded.value"
-)
 _ENDED_AT_SQL = "UPDATE runs SET status = ?, ended_at = ?, error = ? WHERE id = ?"
 _END_OPEN_SQL = _ENDED_AT_SQL + " AND status IN ('running', 'killed')"  # killed: taken for dead, and yet it lives
 
@@ -238,9 +227,9 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
             run = int(cursor.fetchone()[0])
             keys = self._keys_of(cursor, [*stored, *read], new_keys)
             if stored:
-                cursor.executemany(sql(_ADD_PARAM), [(run, keys[key], *value) for key, value in stored.items()])
+                write_params(cursor, sql, run, keys, stored, overwrite=False)
             if read:
-                cursor.executemany(sql(_SET_TAG), [(run, keys[key], value) for key, value in read.items()])
+                write_tags(cursor, sql, run, keys, read)
         self._remember(uid, run)
         if not detached:
             self._keeper.add(run)
@@ -771,17 +760,7 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         with self._driver() as (cursor, new_keys):
             run = self._find_run(cursor, run_id)
             keys = self._keys_of(cursor, stored, new_keys)
-            statement = self._sql(_REPLACE_PARAM if overwrite else _ADD_PARAM)
-            cursor.executemany(statement, [(run, keys[key], *stored[key]) for key in sorted(stored)])
-            if overwrite or cursor.rowcount == len(stored):
-                return
-            cursor.execute(self._sql("SELECT key_id, is_json, value FROM run_params WHERE run_id = ?"), (run,))
-            old = {key: (bool(is_json), value) for key, is_json, value in cursor.fetchall()}
-            conflicts = [
-                f"{key!r} is {shorten(restore_param(*old[keys[key]]))}, not {shorten(restore_param(*stored[key][:2]))}"
-                for key in sorted(stored)
-                if old[keys[key]] != stored[key][:2]
-            ]
+            conflicts = write_params(cursor, self._sql, run, keys, stored, overwrite=overwrite)
             if conflicts:
                 raise DuplicateError(
                     f"run {run_id} has other values already: {'; '.join(conflicts[:10])}. "
@@ -797,7 +776,7 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         with self._driver() as (cursor, new_keys):
             run = self._find_run(cursor, run_id)
             keys = self._keys_of(cursor, read, new_keys)
-            cursor.executemany(self._sql(_SET_TAG), [(run, keys[key], read[key]) for key in sorted(read)])
+            write_tags(cursor, self._sql, run, keys, read)
 
     def _update_run(self, run_id: str, **changes: Any) -> None:
         with self._database.write(durable=False) as session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -123,6 +124,20 @@ def test_rank_correlation_agrees_with_scipy():
         expected = scipy_stats.spearmanr(x, y)
         assert rho == pytest.approx(expected.statistic, abs=1e-12)
         assert p_value == pytest.approx(expected.pvalue, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [4, 5, 10, 200])
+def test_a_complete_association_has_the_p_value_of_its_permutations_and_never_zero(n):
+    up = [float(value) for value in range(n)]
+    exact = 2 / math.factorial(n) if n < 100 else sys.float_info.min  # both orders of n! agree completely
+    for y in (up, up[::-1]):
+        rho, p_value = rank_correlation(up, y)
+        assert abs(rho) == 1.0
+        assert p_value == pytest.approx(exact, rel=1e-9)
+    groups = ["a"] * (n // 2) + ["b"] * (n - n // 2)
+    strength, p_value = rank_eta(groups, [float(group == "b") for group in groups])
+    assert strength == pytest.approx(1.0)
+    assert p_value == pytest.approx(1 / math.comb(n, n // 2), rel=1e-9)
 
 
 def test_rank_eta_agrees_with_an_anova_of_the_ranks():

@@ -45,8 +45,8 @@ class ParamEffect:
         How much goes with it, in [0, 1]: the absolute rank correlation of a number; of a category the square root of
         the part of the variance of the ranks that lies between its values.
     p_value : float or None
-        Chance of so strong an association if there were none (t approximation; F for a category). Not corrected for the
-        number of params looked at.
+        Chance of so strong an association if there were none (t approximation; F for a category), above 0. Not
+        corrected for the number of params looked at.
     importance : float or None
         Share of the forest's explanation, in [0, 1], where scikit-learn is installed and there are enough runs.
     best_value : object
@@ -140,13 +140,16 @@ def _ranks(values: Any) -> Any:
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float | None, float | None]:
     """Return Spearman's rank correlation and its p-value (t approximation with n - 2 degrees of freedom).
 
-    None, None for fewer than `MIN_RUNS` values or where one side is constant.
+    None, None for fewer than `MIN_RUNS` values or where one side is constant. The p-value is never below 2 / n!, the
+    share of all orders that agree, or disagree, completely: there the approximation would go on to 0.
 
     >>> tuple(round(value, 6) for value in rank_correlation([1, 2, 3, 4, 5], [5, 6, 7, 8, 7]))
     (0.820783, 0.088587)
     """
     import numpy as np
     from scipy.special import stdtr
+
+    from stats.means import P_VALUE_FLOOR
 
     n = len(x)
     a, b = _ranks(x), _ranks(y)
@@ -155,18 +158,22 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float | No
     if n < MIN_RUNS or scale == 0.0:
         return None, None
     rho = max(-1.0, min(1.0, float(np.dot(a, b)) / scale))
+    least = max(P_VALUE_FLOOR, 2.0 * math.exp(-math.lgamma(n + 1)))
     if abs(rho) >= 1.0 - 1e-15:
-        return rho, 0.0
+        return rho, least
     t = rho * math.sqrt((n - 2) / (1.0 - rho * rho))
-    return rho, float(2.0 * stdtr(n - 2, -abs(t)))
+    return rho, max(least, float(2.0 * stdtr(n - 2, -abs(t))))
 
 
 def rank_eta(groups: Sequence[object], y: Sequence[float]) -> tuple[float | None, float | None]:
     """Return how much of the variance of the ranks of y lies between groups (square root, in [0, 1]), and its p-value.
 
     The p-value is of the F test on the ranks. None, None for fewer than `MIN_RUNS` values, one group, or a constant y.
+    It is never below the share of one among all ways to deal the values out to groups of these sizes.
     """
     from scipy.special import fdtrc
+
+    from stats.means import P_VALUE_FLOOR
 
     ranks = _ranks(y)
     names = list(dict.fromkeys(groups))
@@ -174,15 +181,16 @@ def rank_eta(groups: Sequence[object], y: Sequence[float]) -> tuple[float | None
     whole = float(((ranks - ranks.mean()) ** 2).sum())
     if n < MIN_RUNS or k < 2 or whole == 0.0:
         return None, None
-    between = 0.0
+    between, ways = 0.0, math.lgamma(n + 1)  # ways to deal out: n! / (n1! n2! ...), as its logarithm
     for name in names:
         part = ranks[[group == name for group in groups]]
         between += len(part) * float(part.mean() - ranks.mean()) ** 2
+        ways -= math.lgamma(len(part) + 1)
     share = min(1.0, between / whole)
     if k >= n:
         return None, None  # every run has a value of its own: the groups explain everything and nothing
     p_value = 0.0 if share >= 1.0 else float(fdtrc(k - 1, n - k, share / (k - 1) / ((1.0 - share) / (n - k))))
-    return math.sqrt(share), p_value
+    return math.sqrt(share), max(P_VALUE_FLOOR, math.exp(-ways), p_value)
 
 
 def _is_number(value: object) -> bool:

@@ -1,14 +1,22 @@
-"""Params and tags: nested dicts flattened, every value in its stored form."""
+"""Params and tags: nested dicts flattened, every value in its stored form, written by a driver's cursor."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from values import check_key, check_text, decode_json, encode_json, shorten
 
-__all__ = ["StoredParam", "flatten_params", "read_tags", "restore_param", "to_stored_param"]
+__all__ = [
+    "StoredParam",
+    "flatten_params",
+    "read_tags",
+    "restore_param",
+    "to_stored_param",
+    "write_params",
+    "write_tags",
+]
 
 MAX_DEPTH = 32  # nested dicts of params
 PARAM_MAX_BYTES = 1_000_000  # of one value as JSON
@@ -105,3 +113,48 @@ def read_tags(tags: object) -> dict[str, str]:
             plain = repr(plain)
         result[name] = check_text(plain, f"tag {name!r}")
     return result
+
+
+# -- rows: for hot paths, below SQLAlchemy -----------------------------------------------------------------
+
+_ADD_PARAM = (
+    "INSERT INTO run_params (run_id, key_id, is_json, value, number) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (run_id, key_id) DO NOTHING"
+)
+_REPLACE_PARAM = _ADD_PARAM.replace(
+    "DO NOTHING", "DO UPDATE SET is_json = excluded.is_json, value = excluded.value, number = excluded.number"
+)
+_SET_TAG = (
+    "INSERT INTO run_tags (run_id, key_id, value) VALUES (?, ?, ?) "
+    "ON CONFLICT (run_id, key_id) DO UPDATE SET value = excluded.value"
+)
+
+
+def write_params(
+    cursor: Any,
+    sql: Callable[[str], str],
+    run: int,
+    keys: Mapping[str, int],
+    stored: Mapping[str, StoredParam],
+    *,
+    overwrite: bool,
+) -> list[str]:
+    """Write params of a run, whose keys have the given numbers; return which have other values already."""
+    statement = sql(_REPLACE_PARAM if overwrite else _ADD_PARAM)
+    cursor.executemany(statement, [(run, keys[key], *stored[key]) for key in sorted(stored)])
+    if overwrite or cursor.rowcount == len(stored):
+        return []
+    cursor.execute(sql("SELECT key_id, is_json, value FROM run_params WHERE run_id = ?"), (run,))
+    old = {key: (bool(is_json), value) for key, is_json, value in cursor.fetchall()}
+    return [
+        f"{key!r} is {shorten(restore_param(*old[keys[key]]))}, not {shorten(restore_param(*stored[key][:2]))}"
+        for key in sorted(stored)
+        if old[keys[key]] != stored[key][:2]
+    ]
+
+
+def write_tags(
+    cursor: Any, sql: Callable[[str], str], run: int, keys: Mapping[str, int], tags: Mapping[str, str]
+) -> None:
+    """Write tags of a run; those it has already get the new values."""
+    cursor.executemany(sql(_SET_TAG), [(run, keys[key], tags[key]) for key in sorted(tags)])

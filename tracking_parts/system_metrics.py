@@ -91,7 +91,11 @@ class Sampler:
                 timeout=5,
                 check=True,
             ).stdout
-        except (OSError, subprocess.SubprocessError):
+        except FileNotFoundError:  # no card, or none of this maker
+            self._has_gpu = False
+            return {}
+        except (OSError, subprocess.SubprocessError) as error:
+            logger.warning("GPUs are left out of the system metrics: nvidia-smi failed (%s)", error)
             self._has_gpu = False  # asked once more each time, a broken driver would slow down every sample
             return {}
         result = {}
