@@ -57,6 +57,8 @@ class Store:
         The tables, mapped when the first store is opened.
     revisions : tuple of str
         Every schema revision that is known, oldest first; the last is the current one.
+    is_read_only : bool
+        The file is on a file system that is mounted read-only: reading works, nothing can be written.
     """
 
     revisions: ClassVar[tuple[str, ...]]
@@ -82,7 +84,8 @@ class Store:
         self._driver_errors = _driver_errors(self.dialect)
         self._local = threading.local()
         self._gate = threading.RLock() if self.dialect == "sqlite" and self.path is None else None
-        self.engine = _create_engine(parsed, self.path)
+        self.is_read_only = self.path is not None and _is_on_read_only_disk(self.path)
+        self.engine = _create_engine(parsed, self.path, immutable=self.is_read_only)
         read_options: dict[str, Any] = {"modeldesk_mode": "read"}
         if self.dialect == "postgresql":
             read_options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -239,6 +242,17 @@ class Store:
         if self.path is not None:
             _prepare_folder(self.path)
         current = self._stored_revision()
+        if self.is_read_only:
+            if current != self.revisions[-1]:
+                raise StorageError(
+                    f"{self.url} is on a read-only file system and has schema revision {current!r}, which would have "
+                    f"to be upgraded to {self.revisions[-1]!r}: copy the store to where it may be written, and open that"
+                )
+            logger.warning(
+                "%s is on a read-only file system: nothing can be written, and what others change there is not seen",
+                self.url,
+            )
+            return
         if current == self.revisions[-1]:
             self._use_journal_mode()
             return
@@ -464,6 +478,12 @@ class Store:
 
     def _meaning(self, error: BaseException | None) -> StorageError | None:
         text = str(error).lower()
+        path = self.path
+        if "unable to open" in text and path is not None and path.exists() and not os.access(path.parent, os.W_OK):
+            return StorageError(
+                f"{self.url} cannot be read, as nothing may be written in its folder: SQLite keeps what readers and "
+                "writers share in files beside the database. Give the right to write there, or copy the store"
+            )
         for sign, meaning in _STORAGE_SIGNS:
             if sign in text:
                 return StorageError(f"{self.url}: {meaning} ({str(error).strip().splitlines()[0]})")
@@ -474,7 +494,11 @@ _STORAGE_SIGNS = (
     ("disk is full", "the disk is full; nothing of this write was stored. Free some space and repeat it"),
     ("no space left", "the disk is full; nothing of this write was stored. Free some space and repeat it"),
     ("disk i/o error", "the disk refused to read or write; it may be full or failing"),
-    ("readonly database", "the file or its folder is read-only; give this user the right to write there"),
+    (
+        "readonly database",
+        "the file or its folder is read-only, and SQLite writes in the folder even to read; "
+        "give this user the right to write there, or copy the store",
+    ),
     (
         "file is not a database",
         "the file is not a SQLite database, or is damaged; restore a backup or name another file",
@@ -533,7 +557,23 @@ def _artifact_url(given: str | None, path: Path | None, *, in_memory: bool) -> s
     return str((path.parent if path is not None else default_folder()) / "artifacts")
 
 
-def _create_engine(url: sa.URL, path: Path | None) -> sa.Engine:
+def _is_on_read_only_disk(path: Path) -> bool:
+    """Whether a database is whole in its one file on a file system where nobody can change it.
+
+    References
+    ----------
+    [1] SQLite, "Write-Ahead Logging", section 8, "Read-Only Databases": without the right to make files beside it, such
+        a database is only read as immutable, which trusts that no other process changes it.
+    """
+    log = path.with_name(path.name + "-wal")  # what it holds is not in the file yet
+    try:
+        is_fixed = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+        return is_fixed and not (log.exists() and log.stat().st_size)
+    except (OSError, AttributeError):  # it is not there, or the system cannot tell
+        return False
+
+
+def _create_engine(url: sa.URL, path: Path | None, *, immutable: bool) -> sa.Engine:
     if url.get_backend_name() == "postgresql":
         try:
             return sa.create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=15)
@@ -541,6 +581,8 @@ def _create_engine(url: sa.URL, path: Path | None) -> sa.Engine:
             raise StorageError(
                 "PostgreSQL needs the package psycopg: install it with  pip install 'psycopg[binary]'"
             ) from error
+    if path is not None and immutable:
+        url = url.set(database=path.as_uri(), query={"immutable": "1", "uri": "true"})
     if path is None:
         engine = sa.create_engine(url, poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
     else:

@@ -843,7 +843,7 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
     def _settle(self) -> None:
         """Before reading: store what waits here, and mark the runs whose process is gone as killed."""
         self.flush()
-        if dead := self._find_dead():
+        if not self._database.is_read_only and (dead := self._find_dead()):
             with self._driver() as (cursor, _):
                 # Ended when it was last seen to live; the condition keeps a run that ended or beat meanwhile.
                 cursor.executemany(
