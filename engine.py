@@ -246,7 +246,7 @@ class Store:
             if current != self.revisions[-1]:
                 raise StorageError(
                     f"{self.url} is on a read-only file system and has schema revision {current!r}, which would have "
-                    f"to be upgraded to {self.revisions[-1]!r}: copy the store to where it may be written, and open that"
+                    f"to be upgraded to {self.revisions[-1]!r}: copy the store to where it may be written"
                 )
             logger.warning(
                 "%s is on a read-only file system: nothing can be written, and what others change there is not seen",
