@@ -298,6 +298,11 @@ class ExperimentConfig:
                 f"futility_rule 'beta_spending' is for stopping 'group_sequential', which needs a planned size; "
                 f"stopping is {self.stopping!r}"
             )
+        if self.futility_rule == "beta_spending" and self.power <= 0.5:
+            raise InvalidValueError(
+                f"futility_rule 'beta_spending' spends a type II error below 0.5: power must be above 0.5, got "
+                f"{self.power!r}"
+            )
         if self.sequential_test == "confidence_sequence":
             if self.mixing_sd is not None:
                 raise InvalidValueError(

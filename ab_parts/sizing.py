@@ -24,7 +24,7 @@ from stats.power import (
     sample_size_proportions,
 )
 from stats.power_counts import mde_counts, power_counts, sample_size_counts
-from stats.sequential import beta_spending_design, boundaries, drift_for_power
+from stats.sequential import beta_spending_design, boundaries, drift_for_power, side_error
 from values import InvalidValueError, check_choice, to_float, to_int
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def inflation(
 
     With "beta_spending" this keeps the power even if every futile test is stopped.
     """
-    side = alpha / 2.0 if alternative == "two-sided" else min(alpha, 0.4999)
+    side = side_error(alpha, alternative)
     fractions = [(look + 1) / n_looks for look in range(n_looks)]
     if futility_rule == "beta_spending":
         design = beta_spending_design(fractions, side, 1.0 - power, spending=spending, parameter=parameter)

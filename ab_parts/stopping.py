@@ -13,7 +13,7 @@ from ab_parts.summaries import FEW_PER_SIDE
 from stats.always_valid import DEFAULT_TUNING, ConfidenceSequence, confidence_sequence
 from stats.decision import FUTILITY_POWER, LookVerdict, futility_power, judge_looks
 from stats.mixture_sequence import mixture_sequence
-from stats.sequential import beta_spending_design
+from stats.sequential import beta_spending_design, side_error
 from values import to_utc
 
 __all__ = ["Judgement", "apply_stopping", "days_left_of", "is_planned_end", "stopping_decision"]
@@ -168,10 +168,9 @@ def _judge_futility(
     if config.futility_rule == "conditional_power":
         result.futile = result.success_chance is not None and result.success_chance < FUTILITY_POWER
         return
-    side = config.significance_level / (len(config.variants) - 1) / (2.0 if config.alternative == "two-sided" else 1.0)
     design = beta_spending_design(
         [*fractions, 1.0],
-        min(side, 0.4999),
+        side_error(config.significance_level / (len(config.variants) - 1), config.alternative),
         1.0 - config.power,
         spending=config.spending,
         parameter=config.spending_parameter,

@@ -21,7 +21,7 @@ from scipy import special
 
 from stats.formatting import format_number, format_p_value, format_percent
 from stats.means import upper_quantile
-from stats.sequential import boundaries, conditional_power, spent_alpha
+from stats.sequential import boundaries, conditional_power, side_error, spent_alpha
 
 __all__ = [
     "DECISIONS",
@@ -125,7 +125,7 @@ def judge_looks(
     """
     if any(math.isnan(z) for z in z_values):
         raise ValueError(f"z_values must be numbers, got {list(z_values)!r}")
-    side = alpha / 2.0 if alternative == "two-sided" else alpha
+    side = side_error(alpha, alternative)
     bounds = boundaries(fractions, side, spending, parameter, final=final)
     crossed, sign = None, 0
     for index, (z, bound) in enumerate(zip(z_values, bounds, strict=True)):

@@ -37,6 +37,7 @@ __all__ = [
     "naive_peeking_error",
     "predictive_power",
     "sequential_p_value",
+    "side_error",
     "spent_alpha",
     "wang_tsiatis_boundaries",
 ]
@@ -49,9 +50,40 @@ FAR = 8.5  # z beyond which a normal tail (1e-17) does not matter
 _NODES_PER_WIDTH = 5.0  # quadrature nodes in one standard deviation of the step between two looks
 _MIN_NODES, _MAX_NODES = 96, 4000
 _BLOCK = 400  # rows of the kernel between two looks that are held at once
+_LARGEST_SIDE = 0.4999  # error of one side; with 0.5 every boundary would be 0
 _MIN_STEP = 1e-6  # smallest increase of information between looks
 
 FloatArray = npt.NDArray[np.float64]
+
+
+def side_error(alpha: float, alternative: str = "two-sided") -> float:
+    """Return the error that each side of a test may spend; of a one-sided test with an alpha of 0.5 hardly less.
+
+    Parameters
+    ----------
+    alpha : float
+        Of the whole test, in (0, 0.5].
+    alternative : {"two-sided", "greater", "less"}
+
+    Returns
+    -------
+    float
+        In (0, 0.5).
+
+    Notes
+    -----
+    ``alpha / 2``; one-sided ``alpha``.
+
+    References
+    ----------
+    .. [1] Jennison, C. and Turnbull, B. W. (2000). Group Sequential Methods, section 4.2. Chapman & Hall.
+
+    Examples
+    --------
+    >>> side_error(0.05), side_error(0.05, "greater")
+    (0.025, 0.05)
+    """
+    return alpha / 2.0 if alternative == "two-sided" else min(alpha, _LARGEST_SIDE)
 
 
 def spent_alpha(

@@ -212,6 +212,21 @@ def test_futility_by_beta_spending_follows_its_boundary(lite):
     assert not lite.check_early_stopping(good).futile
 
 
+def test_beta_spending_is_refused_with_the_design_where_it_could_not_be_computed():
+    settings = {"planned_sample_size": 400, "futility_rule": "beta_spending"}
+    with pytest.raises(ValueError, match=r"power must be above 0\.5, got 0\.4"):
+        design(power=0.4, **settings)
+    assert design(power=0.51, **settings).stopping == "group_sequential"
+
+
+@pytest.mark.parametrize("futility_rule", ["conditional_power", "beta_spending"])
+def test_a_one_sided_test_may_have_the_largest_error_rate(lite, futility_rule):
+    settings = {"significance_level": 0.5, "alternative": "greater", "futility_rule": futility_rule}
+    exp_id = lite.create_experiment(design(planned_sample_size=400, min_sample_size=20, **settings))
+    feed(lite, exp_id, 0, 200, effect=1.0)
+    assert lite.analyze_experiment(exp_id).decision == "ship"
+
+
 def test_days_left_follow_the_observed_rate(ab):
     exp_id = ab.create_experiment(design(planned_sample_size=1000, min_sample_size=10))
     rows = [
