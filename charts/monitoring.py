@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from monitoring_parts.results import DataDrift, FeatureDrift, FeatureHistory, PerformanceDrift, PointSeries
 
 __all__ = [
+    "RULE_WORDS",
     "plot_control_chart",
     "plot_cusum",
     "plot_drift_ranking",
@@ -58,7 +59,7 @@ _DIRECTION_COLORS = {
 }
 _DIRECTION_SYMBOLS = {"degradation": "x", "change": "triangle-up", "improvement": "star"}
 _DIRECTION_WORDS = {"degradation": "worse", "change": "changed", "improvement": "better"}
-_RULE_WORDS = {"3-sigma": "3 sigma", "ewma": "EWMA", "cusum": "CUSUM"}  # others are called by their number
+RULE_WORDS = {"3-sigma": "3 sigma", "ewma": "EWMA", "cusum": "CUSUM"}  # others are called by their number
 
 
 def plot_no_data(message: str) -> go.Figure:
@@ -352,7 +353,7 @@ def _add_violations(figure: go.Figure, drift: PerformanceDrift) -> None:
         marked = {at: rules for at, rules in found.items() if _worst([v.direction for v in rules]) == direction}
         if not marked:
             continue
-        named = [", ".join(_RULE_WORDS.get(v.rule, v.rule) for v in rules) for rules in marked.values()]
+        named = [", ".join(RULE_WORDS.get(v.rule, v.rule) for v in rules) for rules in marked.values()]
         written = _far_apart(list(marked), drift)
         figure.add_scatter(
             x=list(marked),

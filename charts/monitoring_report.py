@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from charts.monitoring import plot_control_chart, plot_drift_ranking, plot_feature, plot_trend
+from charts.monitoring import RULE_WORDS, plot_control_chart, plot_drift_ranking, plot_feature, plot_trend
 from charts.theme import alt_text, base_figure
-from stats.formatting import format_percent
+from stats.formatting import SMALLEST_P, format_number, format_percent
 
 if TYPE_CHECKING:
     from monitoring_parts.results import MetricSummary, MonitoringReport, PerformanceDrift, Violation
@@ -187,7 +187,7 @@ def _metrics(metrics: Sequence[MetricSummary]) -> str:
                 limits,
                 f"{m.n_points:,}",
                 f"{len(m.drift.violations):,}{rate}",
-                "" if m.drift.trend is None else f"{m.drift.trend.slope_per_day:+.3g} ({m.drift.trend.direction})",
+                "" if m.drift.trend is None else f"{_signed(m.drift.trend.slope_per_day)} ({m.drift.trend.direction})",
                 "" if base is None else f"{base.n} points, {base.method}, {base.source}, to {_date(base.end_at)}",
             )
         )
@@ -198,7 +198,8 @@ def _violations(found: Sequence[tuple[MetricSummary, Violation]]) -> str:
     rows = []
     for m, violation in found[:LISTED_VIOLATIONS]:
         at, value, z = violation.at, violation.value, violation.z
-        rows.append((_label(m), _date(at), _value(value), violation.rule, _value(z), violation.direction))
+        rule = RULE_WORDS.get(violation.rule, violation.rule)
+        rows.append((_label(m), _date(at), _value(value), rule, _value(z), violation.direction))
     more = len(found) - len(rows)
     note = f"<p>and {more:,} more</p>" if more > 0 else ""
     return _table(("Metric", "Time", "Value", "Rule", "z", "Direction"), rows) + note
@@ -216,7 +217,7 @@ def _features(report: MonitoringReport) -> str:
             f.status.replace("_", " "),
             _value(f.psi),
             _value(f.psi_threshold),
-            _value(f.p_adjusted),
+            f"< {SMALLEST_P:.4f}" if f.p_adjusted is not None and f.p_adjusted < SMALLEST_P else _value(f.p_adjusted),
             f"{f.n_reference:,} / {f.n_current:,}",
             f.reason,
         )
@@ -236,7 +237,11 @@ def _label(summary: MetricSummary) -> str:
 
 
 def _value(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    return "" if value is None else format_number(value)
+
+
+def _signed(value: float) -> str:
+    return f"+{_value(value)}" if value > 0 else _value(value)
 
 
 def _date(at: datetime) -> str:

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
 import pytest
 
 import chain
 from ab_testing import ABTestingFramework, ExperimentConfig, Metric
-from charts.ab_testing import outline, plot_cumulative_effect, plot_distribution, readable_range
+from charts.ab_testing import (
+    outline,
+    plot_cumulative_effect,
+    plot_distribution,
+    plot_forest,
+    plot_looks,
+    plot_power_curve_points,
+    plot_simulation,
+    readable_range,
+)
+from dashboard import ab_testing_sections as sections
+from dashboard import ab_testing_subjects as subjects
 from dashboard import ab_testing_tab as tab
+from dashboard import formats
 from tests.dashboard.conftest import healthy, shown_errors, texts
-from tests.dashboard.test_ab_testing_tab import open_form, run_test, visit
+from tests.dashboard.test_ab_testing_tab import break_split, open_form, run_test, visit
 
 
 @pytest.fixture
@@ -132,7 +148,12 @@ def test_the_last_intervals_fill_the_axis_and_every_effect_is_in_it(testing):
     last = points[-1]
     assert low < last.sequential_lower < last.sequential_upper < high
     assert high - low < points[0].sequential_upper - points[0].sequential_lower
-    assert tuple(plot_cumulative_effect(points).layout.yaxis.range) == (low, high)
+    figure = plot_cumulative_effect(points)
+    assert tuple(figure.layout.yaxis.range) == (low, high)
+    # One entry of the legend for each band and line, not one for each of its edges.
+    assert [trace.name.partition(":")[0] for trace in figure.data if trace.showlegend is not False] == [
+        "Confidence sequence", "Fixed-horizon interval", "Effect",
+    ]  # fmt: skip
 
 
 def test_the_first_day_has_both_intervals_as_bars_and_rates_are_in_percentage_points(testing):
@@ -254,3 +275,248 @@ def test_segments_that_are_left_out_are_counted(app_test, testing, monkeypatch):
     monkeypatch.setattr("dashboard.ab_testing_sections.MAX_SEGMENTS", 2)
     test = visit(app_test, test=exp_id, **{"ab_testing.section": "Segments"})
     assert "The 2 largest segments of 5 are shown." in texts(test)
+
+
+# -- what is exported, and what few tests reach ------------------------------------------------------
+
+
+@pytest.fixture
+def downloads(monkeypatch):
+    """What the page offers for download: by label, what makes the content."""
+    found = {}
+    monkeypatch.setattr("streamlit.download_button", lambda label, data, **_options: found.update({label: data}))
+    return found
+
+
+def test_the_report_and_the_results_of_a_test_are_made_when_they_are_asked_for(app_test, testing, downloads):
+    visit(app_test, test=run_test(testing, "duel <b>", lift=0.15))
+    report = downloads["Report (HTML)"]().decode()
+    assert "duel &lt;b&gt;" in report
+    assert "Effect on clicked as data came in" in report
+    assert "percentage points" in report
+    assert "(p = " not in report
+    results = downloads["Results (CSV)"]().decode("utf-8-sig").splitlines()
+    assert results[0].startswith("metric,")
+    assert len(results) == 2
+
+
+def test_the_report_of_a_broken_split_says_why_and_shows_no_course(app_test, testing, downloads):
+    visit(app_test, test=break_split(testing))
+    report = downloads["Report (HTML)"]().decode()
+    assert "sample ratio mismatch" in report
+    assert "as data came in" not in report
+    assert "Results (CSV)" not in downloads
+
+
+def test_the_first_winner_of_a_model_pushes_nobody_out(app_test, store, testing):
+    from model_registry import ModelRegistryManager
+
+    registry = ModelRegistryManager(store)
+    for version in ("1.0.0", "1.1.0"):
+        registry.register_model({"w": 1}, "fresh", version)
+    exp_id = chain.create_test_between_versions(
+        testing, registry, "first", ("fresh", "1.0.0"), ("fresh", "1.1.0"), metric_name="clicked"
+    )
+    testing.conclude(exp_id, decision="ship", reason="seen")
+    test = visit(app_test, test=exp_id)
+    healthy(test.button(key="ab_testing.promote.open").click().run())
+    assert "moves to Production; the audit trail" in texts(test)
+    healthy(test.button(key="ab_testing.promote.confirm").click().run())
+    assert registry.get_production("fresh").version == "1.1.0"
+
+
+def test_concluding_from_a_segment_reads_the_whole_test_and_stores_no_second_look(app_test, testing):
+    exp_id = run_test(testing, lift=0.15)
+    testing.record_attributes(exp_id, [{"user_id": f"user-{i}", "city": f"c{i % 2}"} for i in range(1_000)])
+    test = visit(app_test, test=exp_id, **{"ab_testing.section": "Segments"})
+    healthy(test.button(key="ab_testing.conclude.open").click().run())
+    assert test.selectbox(key="ab_testing.conclude.decision").value == "ship"
+    assert "Ship treatment: clicked is" in texts(test)
+    assert len(testing.looks(exp_id)) == 1
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        {"traffic_split": 1.0, "baseline_value": 0.3}, {"traffic_split": 0.5},
+        {"traffic_split": 0.5, "baseline_value": 0.3, "alternative": "less"},
+    ],
+    ids=["nobody in the baseline", "no expected baseline", "an effect nobody looks for"],
+)  # fmt: skip
+def test_a_design_without_enough_for_a_plan_has_no_power_curve(testing, design):
+    exp_id = testing.create_experiment(
+        ExperimentConfig(name="bare", metric_name="clicked", metric_type="binary", minimum_detectable_effect=0.1,
+                         planned_sample_size=500, **design)
+    )  # fmt: skip
+    assert sections.plan_of_design(testing.get_experiment(exp_id)) is None
+
+
+def test_the_plan_of_a_design_is_of_the_share_that_gets_fewest_and_of_every_treatment(testing):
+    exp_id = testing.create_experiment(
+        ExperimentConfig(name="plan", metric_name="clicked", metric_type="binary", baseline_value=0.3, power=0.9,
+                         minimum_detectable_effect=0.1, treatments={"small": 0.2, "large": 0.3}, direction="lower")
+    )  # fmt: skip
+    plan = sections.plan_of_design(testing.get_experiment(exp_id))
+    assert plan.effect == pytest.approx(-0.1)
+    assert plan.power == pytest.approx(0.9, abs=1e-3)
+    assert plan.n_treatment / plan.n_baseline == pytest.approx(0.2 / 0.5, rel=0.01)
+
+
+def test_a_design_names_when_it_ended_and_who_owns_it(testing):
+    exp_id = run_test(testing, owner="ada", description="second try")
+    assert "Ended" not in dict(sections.design_facts(testing.get_experiment(exp_id)))
+    testing.conclude(exp_id, decision="inconclusive", reason="enough")
+    test = testing.get_experiment(exp_id)
+    facts = dict(sections.design_facts(test))
+    assert facts["Ended"] == formats.instant(test.ended_at)
+    assert facts["Created"] == formats.instant(test.created_at)
+    assert (facts["Owner"], facts["Description"]) == ("ada", "second try")
+    assert facts["Split"] == "baseline 50 %, treatment 50 %"
+    assert facts["Subjects per variant"] == "at least 100"
+
+
+def test_a_list_that_is_too_long_is_refused_by_its_number(testing, monkeypatch):
+    monkeypatch.setattr(subjects, "MAX_LIST", 3)
+    exp_id = run_test(testing, n=10)
+    with pytest.raises(ValueError, match="the file has 4 rows; at most 3 can be assigned at once"):
+        subjects.assigned_list(testing, exp_id, pd.DataFrame({"user_id": list("abcd")}), store=False)
+
+
+def test_archived_tests_are_none_as_long_as_there_is_none(testing):
+    run_test(testing)
+    view = tab.build_view(testing, tab.Choices(status="Archived"))
+    assert (view.n_found, view.n_all, view.ids) == (0, 0, ())
+
+
+def test_a_split_of_one_variant_cannot_be_tested_and_days_are_counted_down(testing):
+    one = testing.create_experiment(ExperimentConfig(name="one", metric_name="minutes", traffic_split=1.0))
+    testing.record_events(one, [(f"u{i}", float(i % 7)) for i in range(50)])
+    assert tab.build_test_view(testing, one).split == "The split cannot be tested: only one variant has a share."
+    slow = testing.create_experiment(
+        ExperimentConfig(name="slow", metric_name="clicked", metric_type="binary", baseline_value=0.3,
+                         minimum_detectable_effect=0.02, salt="of-tests")
+    )  # fmt: skip
+    start = datetime.now(UTC) - timedelta(days=9)
+    rows = [{"user_id": f"u{i}", "value": i % 2, "at": start + timedelta(days=i // 40)} for i in range(400)]
+    testing.record_events(slow, rows)
+    view = tab.build_test_view(testing, slow)
+    words = f"{view.reason} {view.progress}"
+    assert re.search(r"about \d+ (more )?days", words)
+    assert f"of {view.analysis.n_needed:,} subjects in the smallest variant" in words
+
+
+def test_every_kind_of_test_stands_in_the_list_with_its_own_columns(testing):
+    """A row's cells are those of its own test: names, model, metric, subjects, effect with its unit, verdict."""
+    rate = run_test(testing, "rate", lift=0.2, baseline_model="v1", treatment_model="v2", baseline_value=0.3)
+    many = run_test(testing, "many", n=900, treatments={"small": 0.3, "large": 0.3}, metric_name="opened")
+    for exp_id in (rate, many):
+        tab.build_test_view(testing, exp_id)
+    frame = tab.build_view(testing, tab.Choices()).frame.set_index("Test")
+    look = testing.looks(rate)[-1]
+    assert frame.loc["rate", "Baseline"] == "v1"
+    assert frame.loc["rate", "Treatment"] == "v2"
+    assert frame.loc["many", "Treatment"] == "several"
+    assert frame.loc["many", "Metric"] == "opened"
+    assert frame.loc["rate", "Subjects"] == look.n_baseline + look.n_treatment == 1_000
+    assert frame.loc["many", "Subjects"] == 900
+    assert frame.loc["rate", "Effect"] == f"+{100 * look.effect:.1f} pp"
+    assert frame.loc["rate", "Lift"] == pytest.approx(100 * look.effect / 0.3)
+    assert frame.loc["rate", "Seen (UTC)"] == pd.Timestamp(look.at)
+    assert frame.loc["rate", "Status"] == "▶ running"
+
+
+def test_a_concluded_test_is_listed_with_the_evidence_of_its_conclusion(testing):
+    exp_id = run_test(testing, "rate", lift=0.2)
+    analysis = testing.conclude(exp_id, decision="keep_baseline", reason="too dear", actor="ada")
+    row = tab.build_view(testing, tab.Choices()).frame.iloc[0]
+    assert row["Lift"] == pytest.approx(100 * analysis.relative_effect)
+    assert row["Subjects"] == sum(analysis.n_subjects.values())
+    assert row["Verdict"] == "■ keep the baseline"
+    assert row["Seen (UTC)"] == pd.Timestamp(testing.get_experiment(exp_id).ended_at)
+
+
+def test_the_cells_of_a_result_are_those_of_its_comparison(testing):
+    exp_id = run_test(testing, lift=0.15)
+    view = tab.build_test_view(testing, exp_id)
+    (item,) = view.analysis.comparisons
+    row = view.results.iloc[0]
+    assert row["n"] == f"{item.n_baseline} / {item.n_treatment}"
+    assert row["Baseline"] == formats.percent(item.baseline)
+    assert row["Treatment"] == formats.percent(item.treatment)
+    assert row["Difference"] == f"+{formats.number(100 * item.effect)} pp"
+    low, high = formats.number(100 * item.ci_lower), formats.number(100 * item.ci_upper)
+    assert row["95 % interval"] == f"{low} to {high} pp"
+    low, high = formats.number(100 * item.relative_ci_lower), formats.number(100 * item.relative_ci_upper)
+    assert row["95 % interval of the lift"] == f"{low} to {high} %"
+    assert row["Lift"] == f"+{formats.percent(item.relative_effect)}"
+    assert row["p"] == tab.p_text(item.p_value)
+    assert row["Test"] == item.method
+    assert row["Role"] == "main"
+    assert not {"Variant", "p adjusted"} & set(view.results.columns)  # they would say nothing
+    several = tab.build_test_view(testing, run_test(testing, "many", n=900, treatments={"small": 0.3, "large": 0.3}))
+    assert several.results["Variant"].tolist() == ["small", "large"]
+    assert several.results["p adjusted"].tolist() == [tab.p_text(i.p_adjusted) for i in several.analysis.comparisons]
+
+
+def test_the_exposure_counts_who_was_assigned_and_who_has_data(testing):
+    exp_id = run_test(testing, n=400, traffic_split=0.25)
+    extra = testing.assign_many(exp_id, [f"silent-{i}" for i in range(100)])
+    view = tab.build_test_view(testing, exp_id)
+    analysis = view.analysis
+    for position, name in enumerate(("baseline", "treatment")):
+        row = view.exposure.iloc[position]
+        assigned, with_data = analysis.n_assigned[name], analysis.n_subjects[name]
+        assert assigned - with_data == int((extra == name).sum())
+        assert (row["Variant"], row["Assigned"], row["With data"]) == (name, assigned, with_data)
+        assert row["Planned"] == {"baseline": 75, "treatment": 25}[name]
+        assert row["Observed"] == pytest.approx(100 * assigned / 500)
+        assert row["Without data"] == pytest.approx(100 * (assigned - with_data) / assigned)
+
+
+def test_the_table_of_looks_gives_each_look_its_own_numbers(testing):
+    exp_id = run_test(testing, lift=0.02, baseline_value=0.3, minimum_detectable_effect=0.06)
+    first = tab.build_test_view(testing, exp_id).analysis
+    testing.record_events(exp_id, [(f"more-{i}", i % 3 == 0) for i in range(900)])
+    analysis = testing.analyze_experiment(exp_id)
+    frame = sections.looks_frame(analysis)
+    assert frame["Look"].tolist() == [2, 1]
+    assert frame["Subjects"].tolist() == [1_900, 1_000]
+    assert frame["z"].tolist() == [look.z for look in analysis.looks[::-1]]
+    assert frame["Boundary"].tolist() == [look.boundary for look in analysis.looks[::-1]]
+    assert frame["Information"].iloc[1] == pytest.approx(100 * first.looks[0].information_fraction)
+    assert frame["p"].iloc[0] == tab.p_text(analysis.looks[1].p_value)
+
+
+def test_the_forest_draws_each_comparison_where_it_is(testing):
+    analysis = testing.analyze_experiment(run_test(testing, lift=0.2))
+    (item,) = analysis.comparisons
+    for relative, scale, middle, low, high in (
+        (True, 100, item.relative_effect, item.relative_ci_lower, item.relative_ci_upper),
+        (False, 1, item.effect, item.ci_lower, item.ci_upper),
+    ):
+        (drawn,) = plot_forest(analysis, relative=relative).data
+        assert drawn.x[0] == pytest.approx(scale * middle)
+        assert drawn.x[0] + drawn.error_x.array[0] == pytest.approx(scale * high)
+        assert drawn.x[0] - drawn.error_x.arrayminus[0] == pytest.approx(scale * low)
+        assert drawn.marker.symbol == "circle"  # better, and it says so without its colour
+
+
+def test_looks_are_drawn_by_their_information_between_both_boundaries(testing):
+    exp_id = run_test(testing, lift=0.02, baseline_value=0.3, minimum_detectable_effect=0.06)
+    analysis = testing.analyze_experiment(exp_id)
+    (look,) = analysis.looks
+    z, upper, lower = plot_looks(analysis).data
+    assert (z.x[0], z.y[0]) == (pytest.approx(100 * look.information_fraction), look.z)
+    assert (upper.y[0], lower.y[0]) == (look.boundary, -look.boundary)
+
+
+def test_figures_without_anything_to_draw_say_so(testing):
+    exp_id = run_test(testing, n=2)
+    nothing = testing.analyze_experiment(exp_id, record_look=False)
+    for figure, words in (
+        (plot_cumulative_effect([]), "No day has two subjects in both variants yet."),
+        (plot_looks(nothing), "Nobody has looked at results yet."),
+        (plot_power_curve_points([], n=1, power=0.8), "No size was given."),
+        (plot_simulation([], 0.1), "No simulated test gave an estimate."),
+    ):
+        assert figure.layout.annotations[0].text == words
