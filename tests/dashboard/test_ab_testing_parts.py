@@ -435,6 +435,47 @@ def test_a_concluded_test_is_listed_with_the_evidence_of_its_conclusion(testing)
     assert row["Seen (UTC)"] == pd.Timestamp(testing.get_experiment(exp_id).ended_at)
 
 
+def test_the_numbers_above_the_list_count_what_they_say(testing):
+    ids = [run_test(testing, f"test {number}", n=20) for number in range(5)]
+    testing.pause(ids[0], reason="lunch")
+    for exp_id, decision in zip(ids[1:4], ("ship", "keep_baseline", "ship"), strict=True):
+        testing.conclude(exp_id, decision=decision, reason="enough")
+    cards = {label: value for label, value, _ in tab.build_view(testing, tab.Choices()).kpis}
+    assert cards == {"Running": "1", "Paused": "1", "Concluded": "3", "Shipped": "2 of 3"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("group_sequential", "group-sequential stopping: may end early at any look"),
+        ("always_valid", "always-valid intervals: may end at any time"),
+        ("fixed_horizon", "fixed horizon: the verdict comes at the planned size"),
+    ],
+)
+def test_the_progress_says_by_which_rule_a_test_may_end(testing, rule, said):
+    exp_id = run_test(testing, n=60, stopping=rule, baseline_value=0.3, minimum_detectable_effect=0.1)
+    progress = tab.build_test_view(testing, exp_id).progress
+    assert progress.endswith(said)
+    assert "1 look so far" in progress or "no look yet" in progress
+
+
+def test_only_the_segments_with_most_subjects_of_both_variants_are_kept(testing, monkeypatch):
+    monkeypatch.setattr(sections, "MAX_SEGMENTS", 1)
+    exp_id = testing.create_experiment(ExperimentConfig(name="cities", metric_name="minutes"))
+    sizes = {"rich in baseline": (60, 5), "rich in treatment": (5, 61)}
+    rows = [
+        {"user_id": f"{city}-{variant}-{i}", "value": float(i % 7), "variant": variant}
+        for city, counts in sizes.items()
+        for variant, count in zip(("baseline", "treatment"), counts, strict=True)
+        for i in range(count)
+    ]
+    testing.record_events(exp_id, rows)
+    testing.record_attributes(exp_id, [{"user_id": r["user_id"], "city": r["user_id"].partition("-")[0]} for r in rows])
+    shown, n_hidden = sections.segment_analysis(testing.analyze_experiment(exp_id, segment="city"))
+    assert n_hidden == 1
+    assert {item.segment for item in shown.segments} == {"city = rich in treatment"}
+
+
 def test_the_cells_of_a_result_are_those_of_its_comparison(testing):
     exp_id = run_test(testing, lift=0.15)
     view = tab.build_test_view(testing, exp_id)
