@@ -616,7 +616,7 @@ def plain_table(
     Headings that people named (a version, a run) are given in `labels`, or left alone where they begin with no letter.
     A first column of long names is narrowed, so that what stands beside them is seen.
     """
-    long_names = len(frame.columns) > 1 and int(frame.iloc[:, 0].astype(str).str.len().max() or 0) > LONG_NAME
+    long_names = len(frame.columns) > 1 and any(len(str(name)) > LONG_NAME for name in frame.iloc[:, 0])
     config = {
         str(name): st.column_config.TextColumn(
             (labels or {}).get(str(name), str(name)[:1].upper() + str(name)[1:]),
