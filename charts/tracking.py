@@ -63,7 +63,9 @@ LEGEND_ROW_PIXELS = 22
 LOG_SPAN = 100.0
 MAX_TICKS = 20
 MISSING = "(missing)"
-MAX_NAMED = 10  # points of a scatter that bear their run's name
+MAX_NAMED = 10  # points of a scatter that bear their run's name, when they stand apart: by these shares of the figure
+NAME_WIDTH, NAME_HEIGHT = 0.2, 0.07
+MANY_AXES = 7  # axes of parallel coordinates from which their names lean, to have room
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -213,6 +215,8 @@ def _is_number(item: object) -> bool:
 
 
 def _text(item: object) -> str:
+    if isinstance(item, bool | np.bool_):
+        return "yes" if item else "no"
     return "none" if item is None or item != item else str(item)
 
 
@@ -244,6 +248,7 @@ def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, t
         parallel_axis(kept[name], name, logarithmic=name != metric)
         for name in [*[c for c in columns if c in kept and c != metric], metric]
     ]
+    axes = [axis for axis in axes if axis.n_missing < len(kept)]  # one that no run has a value on says nothing
     colors = _column(kept, metric)[0]
     figure = base_figure(
         title or f"Params and {_bare(metric)}",
@@ -263,7 +268,12 @@ def plot_parallel(frame: pd.DataFrame, columns: Sequence[str], metric: str, *, t
         )
     )
     longest = max(len(text) for _, text in axes[0].ticks)
-    figure.update_layout(margin={"l": max(70, 24 + 6 * longest), "r": 70, "t": 80, "b": 30})
+    lean = len(axes) >= MANY_AXES
+    if lean:
+        figure.update_traces(labelangle=-20)
+    figure.update_layout(margin={"l": max(70, 24 + 6 * longest), "r": 70, "t": 120 if lean else 80, "b": 30})
+    if lean:
+        figure.update_layout(height=DEFAULT_HEIGHT + 40, title_y=1 - 14 / (DEFAULT_HEIGHT + 40))
     return figure
 
 
@@ -321,9 +331,9 @@ def parallel_axis(column: pd.Series[Any], name: str, *, logarithmic: bool = True
         ticks = [(mark if log_ticks is None else math.log10(mark), _tick_text(mark)) for mark in marks]
         room = 0.15 * ((high - low) or 1.0)
     else:
-        labels = sorted({str(item) for item in present})
+        labels = sorted({_text(item) for item in present})
         places = np.array(
-            [np.nan if _is_missing(item) else float(labels.index(str(item))) for item in items], dtype=np.float64
+            [np.nan if _is_missing(item) else float(labels.index(_text(item))) for item in items], dtype=np.float64
         )
         every = -(-len(labels) // MAX_TICKS)
         ticks = [(float(i), shorten_label(text, 20)) for i, text in enumerate(labels) if i % every == 0]
@@ -400,6 +410,16 @@ def pareto_front(
     return sorted(front, key=lambda i: float(np.asarray(x, dtype=np.float64)[i]))
 
 
+def _stand_apart(x: FloatArray, y: FloatArray) -> bool:
+    """Return whether points are so few, and so far from each other, that a name beside each can be read."""
+    if len(x) > MAX_NAMED:
+        return False
+    shares = [(values - values.min()) / (float(np.ptp(values)) or 1.0) for values in (x, y)]
+    near = [np.abs(share[:, None] - share[None, :]) for share in shares]
+    crowded = (near[0] < NAME_WIDTH) & (near[1] < NAME_HEIGHT)
+    return int(crowded.sum()) == len(x)  # each is near to itself
+
+
 def plot_scatter(
     frame: pd.DataFrame,
     x: str,
@@ -436,7 +456,7 @@ def plot_scatter(
     )
     style = series_style(0)
     figure.add_scatter(
-        x=a[kept], y=b[kept], mode="markers+text" if len(kept) <= MAX_NAMED else "markers",
+        x=a[kept], y=b[kept], mode="markers+text" if _stand_apart(a[kept], b[kept]) else "markers",
         marker=style.marker | {"opacity": 0.75}, text=[names[i] for i in kept], textposition="top center",
         cliponaxis=False, hovertemplate="%{text}<br>%{x:.6~g}, %{y:.6~g}<extra></extra>", name="runs", showlegend=False,
     )  # fmt: skip

@@ -247,6 +247,8 @@ def test_a_scatter_names_few_runs_and_counts_those_it_cannot_draw():
     figure = plot_scatter(frame, "params.width", "metrics.acc")
     assert (list(figure.data[0].text), figure.data[0].mode) == (["a", "c"], "markers+text")
     assert figure.layout.annotations[0].text.startswith("Not drawn: 1 of 3 runs")
+    close = frame.assign(**{"params.width": [128, 64, 128], "metrics.acc": [0.4, 0.1, 0.39]})
+    assert plot_scatter(close, "params.width", "metrics.acc").data[0].mode == "markers"
 
 
 class _Tags(HTMLParser):
