@@ -18,19 +18,27 @@ pytestmark = pytest.mark.browser
 THEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 
 
+# Dialogs and toasts come in by an animation, and half of it has half the contrast.
+STILL = "() => document.getAnimations().every(animation => animation.playState !== 'running')"
+
+
 def serious(screen, axe, name):
-    screen.page.wait_for_timeout(700)
+    screen.idle().page.wait_for_function(STILL)
+    screen.page.mouse.move(0, 0)
     screen.idle().shot(name)
     screen.page.evaluate(axe)
     return [f"{name}: {found}" for found in screen.page.evaluate(RUN)]
 
 
 def in_dialogs(screen, axe, names, name):
-    """Open each dialog by its button (the last one of that name), look into it, and close it."""
+    """Open each dialog by its button (the last one of that name), look into it and its other parts, and close it."""
     found = []
-    for button, words in names:
+    for button, words, *parts in names:
         screen.press(button).see(words)
         found += serious(screen, axe, f"{name}-{button}".replace("/", "-"))
+        for part, inside in parts:
+            screen.page.get_by_role("dialog").get_by_text(part, exact=True).first.click()
+            found += serious(screen.see(inside), axe, f"{name}-{button}-{part}")
         screen.page.keyboard.press("Escape")
         screen.page.get_by_role("dialog").wait_for(state="hidden")
         screen.idle()
@@ -56,9 +64,17 @@ def test_nothing_serious_in_any_section_or_dialog_of_the_registry(open_app, seed
     screen.go(tab="Registry", version=seed.versions[:2])
     found += in_dialogs(screen, axe, [("A/B test these two", "Share of the treatment")], f"registry-{mark}")
     screen.go(tab="Registry", **{"registry.model": "churn"})
-    found += in_dialogs(screen, axe, [("Storage", "Its hashes are checked")], f"registry-{mark}")
+    jobs = [("Check files", "Reads every stored file"), ("Clean up", "would be removed")]
+    found += in_dialogs(screen, axe, [("Storage", "Its hashes are checked", *jobs)], f"registry-{mark}")
     screen.page.get_by_text("Register a model", exact=True).click()
     found += serious(screen.see("The file is stored"), axe, f"registry-form-{mark}")
+    screen.go(tab="Registry", version=seed.versions[2])
+    screen.press("Change stage").see("now in Development").page.get_by_text("Production", exact=True).last.click()
+    found += serious(screen.see("✗ failed"), axe, f"registry-gate-{mark}")
+    screen.page.keyboard.press("Escape")
+    seed.registry.delete_version("churn", "1.2.0")
+    screen.go(tab="Registry", version=seed.versions[2], **{"registry.shown": "Deleted"}).see("1 deleted version")
+    found += serious(screen, axe, f"registry-deleted-{mark}")
     assert found == []
 
 
@@ -71,21 +87,45 @@ def test_nothing_serious_in_any_section_or_dialog_of_tracking(open_app, seed, ax
         screen.go(tab="Tracking", run=seed.runs[:2], **{"tracking.chart": chart})
         found += serious(screen, axe, f"tracking-{chart}-{mark}")
     for kind in KINDS:
-        screen.go(tab="Tracking", **{"tracking.insight": kind, "tracking.insight_group": "params.kind"})
-        screen.page.get_by_text("All runs that match").first.click()
+        query = {"tracking.insights": "yes", "tracking.insight": kind, "tracking.insight_group": "params.kind"}
+        screen.go(tab="Tracking", **query)
         screen.page.locator(".js-plotly-plot").first.wait_for()
         found += serious(screen, axe, f"tracking-{kind}-{mark}")
     screen.go(tab="Tracking", **{"tracking.filter": "metrics.accuracy >"})
     found += serious(screen.see("expected a value"), axe, f"tracking-filter-{mark}")
     screen.go(tab="Tracking")
-    dialogs = [("Experiments", "Clear deleted"), ("Import", "Folder or database"), ("Export", "JSON lines")]
-    found += in_dialogs(screen, axe, dialogs[:2], f"tracking-{mark}")
+    jobs = [
+        ("Delete", "Its runs go with it"),
+        ("Restore", "No experiment was deleted"),
+        ("Clear deleted", "No deleted"),
+    ]
+    sources = [("CSV", "A row a run"), ("JSON lines", "A line a run")]
+    dialogs = [("Experiments", "Clear deleted", *jobs), ("Import", "Folder or database", *sources)]
+    found += in_dialogs(screen, axe, dialogs, f"tracking-{mark}")
+    screen.press("Columns").see("Value of each metric")
+    found += serious(screen, axe, f"tracking-columns-{mark}")
+    screen.page.keyboard.press("Escape")
     screen.press("Export").see("All runs that match, JSON lines")
     found += serious(screen, axe, f"tracking-export-{mark}")
     screen.go(tab="Tracking", run=seed.runs[0])
     screen.page.get_by_text("Environment: code").or_(screen.page.get_by_text("Open a file")).first.wait_for()
     dialogs = [("Register model", "Carries over"), ("Edit", "Tags, one a line"), ("Delete", "can be restored")]
     found += in_dialogs(screen, axe, dialogs, f"tracking-{mark}")
+    seed.tracking.log_text(
+        seed.runs[0], "a line that is longer than the page is wide " * 40 + "\nend\n" * 60, "long.txt"
+    )
+    screen.go(tab="Tracking", run=seed.runs[0]).choose("Open a file", "long.txt")
+    found += serious(screen.see("a line that is longer"), axe, f"tracking-file-{mark}")
+    found += in_dialogs(screen, axe, [("Delete file", "removed from the disk")], f"tracking-{mark}")
+    screen.go(tab="Tracking", run=seed.runs[6]).see("out of memory")
+    found += serious(screen, axe, f"tracking-failed-{mark}")
+    running = seed.tracking.start_run("training", "live")
+    screen.go(tab="Tracking", run=running).see("No files were logged.")
+    found += in_dialogs(screen, axe, [("End", "It ended as"), ("Register model", "no stored file")], f"tracking-{mark}")
+    seed.tracking.end_run(running)
+    seed.tracking.delete_run(running)
+    screen.go(tab="Tracking", run=running, **{"tracking.shown": "Deleted"}).see("1 deleted run")
+    found += in_dialogs(screen, axe, [("Delete for ever", "cannot be undone")], f"tracking-{mark}")
     assert found == []
 
 
