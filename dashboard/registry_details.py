@@ -228,14 +228,14 @@ def _draw_dependencies(version: ModelVersion) -> None:
 def _draw_files(app: ui.App, version: ModelVersion) -> None:
     import pandas as pd
 
+    if version.is_purged:
+        ui.note("The files were given back; only this record is left.")
+        return
     frame = pd.DataFrame(
         [(path, formats.size(size), sha256) for path, sha256, size in version.files],
         columns=["path", "size", "SHA-256"],
     )
     ui.plain_table(frame, f"{TAB}.files", alt="Files of the version", right=("size",))
-    if version.is_purged:
-        ui.note("The files were given back; only this record is left.")
-        return
     inspection = app.registry.inspect_artifact(version.name, version.version) if not version.deleted_at else None
     if inspection is not None:
         runs = "Loading it runs code" if inspection.executes_code else "Loading it runs no code"

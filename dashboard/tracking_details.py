@@ -23,6 +23,8 @@ __all__ = ["dialogs", "environment_frame", "metrics_frame", "render_run", "selec
 
 TAB = "tracking"
 PREVIEW_BYTES = 20_000
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")  # none that could hold a script
+MAX_PICTURE_BYTES = 20_000_000
 MAX_DOWNLOAD_BYTES = 200_000_000  # one file through the browser; larger ones are fetched by a notebook
 STAGES = ("Development", "Staging")
 ENDINGS = ("finished", "failed", "killed")
@@ -174,15 +176,19 @@ def _draw_artifacts(app: ui.App, run: Run) -> None:
 
 def _draw_preview(app: ui.App, run: Run, artifact: Artifact) -> None:
     """Show an image as an image and text as text. Nothing is unpickled, and no markup is interpreted."""
-    with ui.errors("preview"):
-        if artifact.kind == "image" and artifact.path.lower().endswith((".png", ".jpg", ".jpeg", ".gif", ".webp")):
-            st.image(_read_file(app, run.run_id, artifact.path), caption=formats.markdown(artifact.path))
+    with ui.part("preview"):
+        if artifact.path.lower().endswith(PICTURES) and artifact.size_bytes <= MAX_PICTURE_BYTES:
+            try:
+                st.image(_read_file(app, run.run_id, artifact.path), caption=formats.markdown(artifact.path))
+            except OSError:  # what the decoder of pictures raises
+                ui.note("This file is named like a picture, but is none.")
             return
         text = app.tracking.preview_artifact(run.run_id, artifact.path, PREVIEW_BYTES)
         if text is None:
             ui.note("This file is not text; download it to look at it.")
             return
-        st.code(text, language="json" if artifact.path.endswith(".json") else None, height=320)
+        with st.container(height=320):  # a box that keys can scroll: a code block of this height could not be reached
+            st.code(text, language="json" if artifact.path.endswith(".json") else None, wrap_lines=True)
         if artifact.size_bytes > PREVIEW_BYTES:
             ui.note(f"The first {formats.size(PREVIEW_BYTES)} of {formats.size(artifact.size_bytes)}.")
 

@@ -153,7 +153,7 @@ def test_every_filter_changes_the_table_and_the_url(app_test, seed):
     assert names(test)[0] == "run-5"
     healthy(test.selectbox(key="tracking.experiment").set_value("training").run())
     healthy(test.segmented_control(key="tracking.shown").set_value("Deleted").run())
-    assert "No run matches" in texts(test)
+    assert "No deleted run that can be restored matches" in texts(test)
 
 
 def test_a_wrong_filter_shows_one_sentence_an_id_and_the_place(app_test, seed):
