@@ -57,6 +57,16 @@ def test_deleted_versions_are_listed_apart(seed):
     view = build_view(seed.registry, Choices(shown="Deleted"))
     assert view.ids == (seed.versions[2],)
     assert view.n_found == 1
+    seed.registry.delete_version("churn", "1.0.0")
+    view = build_view(seed.registry, Choices(shown="Deleted"))
+    assert view.ids == (seed.versions[0], seed.versions[2]), "the last deleted first"
+    row = view.frame.iloc[0]
+    assert (row["Model"], row["Version"], row["Stage"], row["metrics.accuracy"]) == (
+        "churn",
+        "1.0.0",
+        "□ Archived",
+        0.9,
+    )
 
 
 def test_a_selected_version_that_does_not_exist_is_counted_not_shown(seed):
@@ -159,6 +169,14 @@ def test_every_section_of_the_details_draws(app_test, seed, section):
     assert not shown_errors(test)
     assert "churn 1.1.0" in texts(test)
     assert "trained by run-1" in [button.label for button in test.button]
+
+
+def test_the_owner_narrows_the_table(app_test, seed):
+    seed.registry.register_model({"w": 1}, "fraud", "1.0.0")
+    seed.registry.update_model("fraud", owner="grace")
+    test = app_test(tab="Registry")
+    healthy(test.selectbox(key="registry.owner").set_value("grace").run())
+    assert list(table(test)["Model"]) == ["fraud"]
 
 
 def test_the_stage_bar_shows_the_only_model_and_selects_a_version(app_test, seed):

@@ -65,13 +65,20 @@ def test_the_runs_that_match_leave_as_a_table_and_as_json_lines(seed, store):
     assert {"params.kind", "metrics.loss", "tags.team"} <= set(frame.columns)
     lines = [json.loads(line) for line in exchange._json_lines(app, choices).splitlines()]
     assert {line["name"] for line in lines} == set(frame["name"])
+    seed.tracking.start_run("another", "elsewhere")
+    seed.tracking.delete_run(seed.runs[0])
+    assert "elsewhere" not in set(exchange._runs_frame(app, Choices(experiment="training"))["name"])
+    assert list(exchange._runs_frame(app, Choices(shown="deleted"))["name"]) == ["run-0"]
+    best = exchange._runs_frame(app, Choices(experiment="training", order="loss"))
+    assert best["name"].iloc[0] == "run-5"
 
 
 def test_curves_leave_with_the_names_of_their_runs(seed, store):
     runs = [seed.tracking.get_run(run_id) for run_id in seed.runs[:2]]
     frame = exchange._curves_frame(app_of(seed, store), runs)
     assert len(frame) == 2 * 2 * 12
-    assert set(frame["run"]) == {"run-0", "run-1"}
+    by_run = frame[frame["metric"] == "accuracy"].groupby("run")["value"].max()
+    assert by_run.to_dict() == {"run-0": pytest.approx(0.5 + 11 / 60), "run-1": pytest.approx(0.55 + 11 / 60)}
 
 
 def test_the_export_menu_offers_curves_and_a_report_of_selected_runs_only(app_test, seed):
@@ -115,6 +122,11 @@ def test_deleted_runs_are_cleared_for_good(app_test, seed):
     seed.tracking.delete_run(seed.runs[0])
     test = open_job(app_test, "Clear deleted")
     assert "1 deleted run" in texts(test)
+    healthy(test.number_input(key="tracking.experiments.clear.days").set_value(7).run())
+    healthy(test.text_input(key="tracking.experiments.clear.typed").set_value("delete for ever").run())
+    healthy(test.button(key="tracking.experiments.clear.confirm").click().run())
+    assert seed.tracking.get_run(seed.runs[0]).deleted, "it was deleted today"
+    test = open_job(app_test, "Clear deleted")
     healthy(test.text_input(key="tracking.experiments.clear.typed").set_value("delete for ever").run())
     healthy(test.button(key="tracking.experiments.clear.confirm").click().run())
     with pytest.raises(LookupError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -237,6 +238,17 @@ def test_smoothing_axis_and_scale_change_the_curves(app_test, seed):
     assert "Time since the first point (s)" in test.get("plotly_chart")[0].proto.spec
     healthy(test.toggle(key="tracking.log_y").set_value(True).run())
     assert '"type":"log"' in test.get("plotly_chart")[0].proto.spec
+    healthy(test.multiselect(key="tracking.metrics").set_value(["accuracy", "loss"]).run())
+    titles = [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in test.get("plotly_chart")]
+    assert titles == ["accuracy", "loss"]
+
+
+def test_the_horizontal_axis_of_a_scatter_can_be_logarithmic(app_test, seed):
+    query = {"run": seed.runs[:3], "tracking.chart": ["Scatter"], "tracking.x": ["params.learning_rate"]}
+    test = app_test(tab="Tracking", query=query)
+    assert '"type":"log"' not in test.get("plotly_chart")[0].proto.spec
+    healthy(test.toggle(key="tracking.log_x").set_value(True).run())
+    assert '"type":"log"' in test.get("plotly_chart")[0].proto.spec
 
 
 def test_curves_are_thinned_out_once_and_again_when_points_were_added(app_test, seed, monkeypatch):
@@ -270,6 +282,10 @@ def test_at_most_ten_runs_are_chosen_at_first(app_test, seed):
     test = app_test(tab="Tracking")
     healthy(test.button(key="tracking.select_first").click().run())
     assert "10 runs compared" in texts(test)
+    newest = list(seed.tracking.search_runs(limit=10)["run_id"])
+    assert test.query_params["run"] == newest
+    healthy(test.button(key=f"tracking.only.{newest[3]}").click().run())
+    assert f"#### {seed.tracking.get_run(newest[3]).name}" in texts(test)
     healthy(test.button(key="tracking.clear").click().run())
     assert "10 runs compared" not in texts(test)
 

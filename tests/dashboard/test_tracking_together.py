@@ -95,6 +95,8 @@ def test_relations_say_direction_and_that_they_are_no_causes(seed):
     assert "not a cause" in insight.sentence
     rows = {row["param"]: row for row in insight.frame.to_dict("records")}
     assert rows["learning_rate"]["direction"] == "rises with it"
+    falling = build_insight(seed.tracking, "What goes with it", "loss").frame.set_index("param")["direction"]
+    assert falling["learning_rate"] == "falls with it"
     assert rows["learning_rate"]["association"] == "1"
     assert set(explanation_frame(seed.tracking.explain("loss", importance=False))["param"]) == {"learning_rate", "kind"}
 
@@ -117,6 +119,11 @@ def test_every_way_of_looking_draws_in_the_tab(app_test, seed, kind):
     assert len(test.get("plotly_chart")) == 1
     healthy(test.selectbox(key="tracking.insight_metric").set_value("loss").run())
     assert "loss" in test.get("plotly_chart")[0].proto.spec
+
+
+def test_what_all_runs_say_is_said_of_those_that_match_the_filter(app_test, seed):
+    query = {"tracking.insights": ["yes"], "tracking.filter": ["params.kind = 'a'"]}
+    assert "run-4 leads 3 runs" in texts(app_test(tab="Tracking", query=query))
 
 
 def test_nothing_is_computed_while_the_section_is_closed_or_too_much_would_be_read(app_test, seed, monkeypatch):
