@@ -60,6 +60,7 @@ REVISIONS = (
     "0002",
     "0003",
     "0004",
+    "0005",
 )  # every schema revision this library knows, oldest first; the last is the current one
 
 

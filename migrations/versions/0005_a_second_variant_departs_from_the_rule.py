@@ -1,6 +1,6 @@
 """A subject that claimed a second variant counts as a departure from the rule of its test.
 
-Revision 0004, after 0003. No table changes: analyses look for conflicts only where a phase departed from its rule.
+Revision 0005, after 0004. No table changes: analyses look for conflicts only where a phase departed from its rule.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
