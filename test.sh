@@ -2,7 +2,7 @@
 # Installs what the tests need and runs the checks.
 #
 #   ./test.sh                     everything: lint, types, all tests with the slow ones, a browser, a real PostgreSQL
-#   ./test.sh --fast              what one runs while working: no slow tests, no browser
+#   ./test.sh --fast              what one runs while working, in two minutes: no slow tests, no browser, fewer examples
 #   ./test.sh --lint              only lint and types
 #   ./test.sh --fast -k registry  the rest goes to pytest
 #
@@ -92,7 +92,7 @@ if [ "$mode" != fast ]; then
 fi
 if [ "$mode" != lint ]; then
     if [ "$mode" = fast ]; then
-        set -- -m "not slow and not browser" "$@"
+        set -- -m "not slow and not browser" --hypothesis-profile modeldesk-fast "$@"
     fi
     run_tests "$@"
 fi

@@ -60,6 +60,9 @@ hypothesis.settings.register_profile("modeldesk", deadline=None, print_blob=True
 hypothesis.settings.register_profile(
     "modeldesk-ci", parent=hypothesis.settings.get_profile("modeldesk"), derandomize=True
 )
+hypothesis.settings.register_profile(  # of ./test.sh --fast; for what does not ask for a number of its own
+    "modeldesk-fast", parent=hypothesis.settings.get_profile("modeldesk"), max_examples=25
+)
 hypothesis.settings.load_profile("modeldesk-ci" if os.environ.get("CI") else "modeldesk")
 
 # Every durable transaction waits for the disk, some milliseconds each; tests end processes, and never the power.

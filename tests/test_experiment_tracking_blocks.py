@@ -93,7 +93,7 @@ calls = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=calls)
 def test_blocks_are_what_their_points_come_to_whatever_was_logged(light, small_blocks, calls):
     run_id = light.start_run("e", "r", detached=True)
@@ -255,7 +255,7 @@ def test_a_figure_of_a_long_history_does_not_read_it(light):
     assert sampled < whole / 10
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.sets(st.integers(-50, 150) | st.integers(-(2**63), 2**63 - 1), min_size=1),
     data=st.data(),

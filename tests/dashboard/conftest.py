@@ -59,7 +59,7 @@ def _shared_folder(tmp_path_factory: pytest.TempPathFactory, new_sqlite_store: C
     return folder
 
 
-def _replace_content(target: Path, source: Path) -> None:
+def replace_content(target: Path, source: Path) -> None:
     """Make one SQLite store hold what another holds, in one transaction, while a server has it open."""
     with sqlite3.connect(source) as origin, sqlite3.connect(target, timeout=30) as destination:
         origin.backup(destination)
@@ -80,7 +80,7 @@ def store(
     if request.node.get_closest_marker("browser"):
         shared = request.getfixturevalue("_shared_folder")
         path = shared / "store" / "modeldesk.db"
-        _replace_content(path, shared / "empty" / "modeldesk.db")
+        replace_content(path, shared / "empty" / "modeldesk.db")
     else:
         path = new_sqlite_store(tmp_path / "store" / "modeldesk.db")
     monkeypatch.setenv("MODELDESK_DATABASE_URL", f"sqlite:///{path}")
@@ -93,7 +93,7 @@ def store(
 def example_store(told_example: tuple[Path, Any], store: Database) -> Database:
     """The store of the test, with the example data in it."""
     assert store.path is not None
-    _replace_content(store.path, told_example[0] / "modeldesk.db")
+    replace_content(store.path, told_example[0] / "modeldesk.db")
     return store
 
 
@@ -442,6 +442,6 @@ def seed(_seeded: tuple[Path, list[str], list[str]], store: Database) -> Seed:
 
     path, runs, versions = _seeded
     assert store.path is not None
-    _replace_content(store.path, path)
+    replace_content(store.path, path)
     tracking = ExperimentTracking(store, capture_environment=False)
     return Seed(tracking, ModelRegistryManager(store), [*runs], [*versions])

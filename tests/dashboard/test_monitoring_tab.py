@@ -12,8 +12,9 @@ import pytest
 
 from dashboard import monitoring_tab as tab
 from dashboard.monitoring_details import report_json
+from db import Database
 from model_monitoring import ModelMonitoring
-from tests.dashboard.conftest import healthy, shown_errors, texts
+from tests.dashboard.conftest import healthy, replace_content, shown_errors, texts
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOSTILE = "![x](http://127.0.0.1:1/beacon.png) <b>bold</b> =1+1 :smile:"
@@ -43,9 +44,12 @@ def monitoring(store):
     return ModelMonitoring(store)
 
 
-@pytest.fixture
-def watched(monitoring):
-    """One version whose accuracy fell and whose age drifted in the last week, and a second, quiet one."""
+@pytest.fixture(scope="session")
+def watched_store(new_sqlite_store, tmp_path_factory):
+    """A store with one version whose accuracy fell and whose age drifted in the last week, and a second, quiet one."""
+    path = new_sqlite_store(tmp_path_factory.mktemp("watched") / "modeldesk.db")
+    database = Database(path)
+    monitoring = ModelMonitoring(database)
     feed(monitoring, "stable", "2.0.0")
     feed(monitoring, drop=0.05)
     feed(monitoring, metric="auc")
@@ -53,6 +57,14 @@ def watched(monitoring):
     for day in range(28, 40):
         shift = 9.0 if day >= 34 else 0.0
         monitoring.log_features("churn", "1.0.0", features(300, shift, day), at=NOW + timedelta(days=day))
+    database.close()
+    return path
+
+
+@pytest.fixture
+def watched(watched_store, store, monitoring):
+    """What `watched_store` holds, in the store of the test."""
+    replace_content(store.path, watched_store)
     return monitoring
 
 
