@@ -327,6 +327,7 @@ def drop_blocks(database: Database) -> None:
         session.execute(sa.delete(MetricBlockRow))
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("read", ["history", "report"])
 def test_what_an_older_version_stored_gets_its_blocks_with_the_first_look(tracking, monkeypatch, read):
     run_id = tracking.start_run("e", "r")
