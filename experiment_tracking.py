@@ -44,7 +44,7 @@ from tracking_parts.analysis import Analysis
 from tracking_parts.buffer import Entry, MetricBuffer
 from tracking_parts.exchange import Exchange
 from tracking_parts.files import RunFiles
-from tracking_parts.filters import FilterError, parse_filter, parse_order
+from tracking_parts.filters import FilterError, parse_order, read_filter
 from tracking_parts.handle import ActiveRun
 from tracking_parts.keeper import STALE_SECONDS, Keeper, describe_exception
 from tracking_parts.names import make_name
@@ -388,7 +388,7 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
 
     def delete_tags(self, run_id: str, keys: Iterable[str]) -> None:
         """Remove tags; those that are not there are left out silently."""
-        wanted = [keys] if isinstance(keys, str) else list(keys)
+        wanted = [check_text(key, "tag") for key in ([keys] if isinstance(keys, str) else keys)]
         with self._database.write(durable=False) as session:
             run = queries.require_run(session, run_id, for_update=True)
             session.execute(
@@ -427,6 +427,7 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
 
     def find_run(self, experiment: str, name: str) -> Run | None:
         """Return the latest run of a name in an experiment, or None."""
+        experiment, name = check_text(experiment, "experiment"), check_text(name, "run name")
         self._settle()
         with self._database.read() as session:
             found = session.scalar(
@@ -510,7 +511,7 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         NotFoundError
             If there is no such experiment.
         """
-        node = None if filter is None or (isinstance(filter, str) and not filter.strip()) else parse_filter(filter)
+        node = read_filter(filter)
         order = [] if order_by is None else parse_order(order_by)
         limit = to_int(limit, "limit", 1, 1_000_000)
         offset = to_int(offset, "offset", 0)
@@ -534,7 +535,7 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         include: str = "active",
     ) -> int:
         """Return how many runs a search would find without a limit."""
-        node = None if filter is None or not filter.strip() else parse_filter(filter)
+        node = read_filter(filter)
         check_choice(include, "include", ["active", "archived", "deleted", "all"])
         self._settle()
         with self._database.read() as session:
@@ -584,7 +585,7 @@ class ExperimentTracking(RunFiles, Removal, Analysis, Exchange):
         an older version stored it, the first look makes them, in short write transactions.
         """
         runs = [run_ids] if isinstance(run_ids, str) else list(run_ids)
-        metrics = [metric] if isinstance(metric, str) else list(metric)
+        metrics = [check_text(name, "metric") for name in ([metric] if isinstance(metric, str) else metric)]
         if max_points is not None:
             max_points = to_int(max_points, "max_points", history.MIN_POINTS)
         steps = (

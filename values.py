@@ -70,8 +70,8 @@ class InvalidTypeError(TypeError, ValueError):
 
 
 def shorten(value: object, width: int = 80) -> str:
-    """Return a short, printable form of a value for an error message."""
-    text = repr(value[: width * 2]) if isinstance(value, str | bytes) else repr(value)
+    """Return a short, printable form of a value for an error message, in one line."""
+    text = repr(value[: width * 2]) if isinstance(value, str | bytes) else " ".join(repr(value).split())
     return text if len(text) <= width else text[: width - 1] + "…"
 
 

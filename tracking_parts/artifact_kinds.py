@@ -110,13 +110,13 @@ def _store_path(artifacts: ArtifactStore, value: str | os.PathLike[str], name: s
     if "\x00" in os.fspath(value):
         raise ValueError(f"{shorten(os.fspath(value))} is not a path: it has a NUL character")
     path = Path(value)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path's, it has an answer for every path
         folder = check_artifact_path(path.resolve().name, "artifact name") if name is None else name
         return [
             Stored(check_artifact_path(f"{folder}/{relative}"), kind, blob)
             for relative, blob in artifacts.put_tree(path)
         ]
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         raise ArtifactError(f"there is no file {shorten(os.fspath(value))}; to store text itself use log_text()")
     stored_name = check_artifact_path(path.name, "artifact name") if name is None else name
     return [Stored(stored_name, kind, artifacts.put_file(path))]

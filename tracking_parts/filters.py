@@ -47,7 +47,18 @@ from typing import Literal, NoReturn
 from lazy_dataclass import dataclass
 from values import shorten, to_utc
 
-__all__ = ["All", "AnyOf", "Comparison", "Field", "FilterError", "Node", "Not", "parse_filter", "parse_order"]
+__all__ = [
+    "All",
+    "AnyOf",
+    "Comparison",
+    "Field",
+    "FilterError",
+    "Node",
+    "Not",
+    "parse_filter",
+    "parse_order",
+    "read_filter",
+]
 
 MAX_LENGTH = 20_000  # characters of a filter
 MAX_TERMS = 200  # comparisons in a filter; SQLite's expressions may be 1,000 deep, each term costs a few levels
@@ -520,6 +531,11 @@ class _Parser:
             return to_utc(text)
         except ValueError:
             self.fail(f"{shorten(text, 40)} is not a time: write '2026-01-31T12:00' or '7 days ago'", word)
+
+
+def read_filter(text: str | None) -> Node | None:
+    """Return a parsed filter, or None for one that is not given, or blank: it leaves nothing out."""
+    return None if text is None or (isinstance(text, str) and not text.strip()) else parse_filter(text)
 
 
 def parse_filter(text: str) -> Node:

@@ -49,7 +49,7 @@ def find_store(source: str | os.PathLike[str]) -> tuple[str, Path]:
     elif "://" in text:
         raise ValueError(f"cannot read {text!r}: give the path of a SQLite file or of an mlruns folder")
     path = Path(text).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path's, it has an answer for every path
         raise FileNotFoundError(f"there is no MLflow store at {path}")
     if path.is_file():
         with path.open("rb") as file:

@@ -12,13 +12,15 @@ from db import RunRow, TrackingExperimentRow
 from errors import NotFoundError
 from tracking_parts import queries
 from tracking_parts.records import PurgeReport
-from values import shorten
+from values import InvalidValueError, check_text, shorten, to_float
 
 if TYPE_CHECKING:
     from artifacts import ArtifactStore
     from db import Database
 
 __all__ = ["Removal"]
+
+MAX_AGE_DAYS = 100_000  # that long ago nothing was deleted; far more is before the first year of the calendar
 
 
 class Removal:
@@ -100,6 +102,7 @@ class Removal:
         DuplicateError
             If there is a new experiment of the name meanwhile.
         """
+        experiment = check_text(experiment, "experiment")
         with self._database.write() as session:
             found = session.scalar(
                 sa.select(TrackingExperimentRow)
@@ -119,7 +122,10 @@ class Removal:
 
     def purge_deleted(self, *, older_than_days: float = 0.0) -> PurgeReport:
         """Remove for good what was deleted: rows, files that nothing else names, and the space in the database."""
-        limit = self._now_datetime() - timedelta(days=older_than_days)
+        days = to_float(older_than_days, "older_than_days")
+        if not 0.0 <= days <= MAX_AGE_DAYS:
+            raise InvalidValueError(f"older_than_days must lie between 0 and {MAX_AGE_DAYS:,}, got {days:g}")
+        limit = self._now_datetime() - timedelta(days=days)
         with self._database.write() as session:
             gone = list(session.scalars(sa.select(RunRow.id).where(RunRow.deleted_at <= limit)))
             counts, blobs = queries.remove_runs(session, gone)
