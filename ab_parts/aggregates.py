@@ -25,7 +25,7 @@ __all__ = ["assignment_counts", "count_codes", "metric_data", "segment_data", "t
 
 _FIRST_CODE, LARGEST_CODE = 1000, 8999  # what is counted by code is written as four digits, 1000 to 9999
 _SHIFT_ROWS = 64  # rows whose mean is the origin of the first pass over the values
-_SAMPLED_SUBJECTS = 100  # assignments, in order of their ids, that are asked for a value before all are counted
+_SAMPLED_SUBJECTS = 100  # assignments from either end that are asked for a value before all are counted
 _TINY = 1e-150  # its square is near the smallest float
 MOST_ARMS = 12  # up to which conditional sums take less time than the sorting of GROUP BY
 _NEAR_ZERO = 10.0  # standard deviations: two digits of a variance at most are lost, and a subtraction a row is saved
@@ -121,14 +121,18 @@ def assignment_counts(
 
 
 def _are_all_measured(session: Session, live: Live, measured: MetricData) -> bool:
-    """Return whether every assigned subject has a value of the main metric; the first few tell when many have none."""
-    assigned = sa.select(ABAssignmentRow.subject).where(ABAssignmentRow.experiment_id == live.row_id)
-    few = assigned.limit(_SAMPLED_SUBJECTS).subquery()
+    """Return whether every assigned subject has a value of the main metric.
+
+    Where many have none, a few from both ends of their ids tell (the newest often have the highest): the assignments
+    are then not counted twice.
+    """
     of_metric = (ABSubjectRow.experiment_id == live.row_id, ABSubjectRow.metric == 0)
-    paired = few.outerjoin(ABSubjectRow, sa.and_(*of_metric, ABSubjectRow.subject == few.c.subject))
-    missing = sa.select(sa.func.count()).select_from(paired).where(ABSubjectRow.subject.is_(None))
-    if session.scalar(missing):
-        return False
+    for order in (ABAssignmentRow.subject.asc(), ABAssignmentRow.subject.desc()):
+        assigned = sa.select(ABAssignmentRow.subject).where(ABAssignmentRow.experiment_id == live.row_id)
+        few = assigned.order_by(order).limit(_SAMPLED_SUBJECTS).subquery()
+        paired = few.outerjoin(ABSubjectRow, sa.and_(*of_metric, ABSubjectRow.subject == few.c.subject))
+        if session.scalar(sa.select(sa.func.count()).select_from(paired).where(ABSubjectRow.subject.is_(None))):
+            return False
     n_measured = sum(sum(measured.n_by_phase(phase)) for phase in measured.phases)
     counted = sa.select(sa.func.count()).where(ABAssignmentRow.experiment_id == live.row_id)
     return session.scalar(counted) == n_measured
