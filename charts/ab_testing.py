@@ -141,12 +141,12 @@ def plot_cumulative_effect(
     if is_rate:
         known = [_in_points(point) for point in known]
     days = [point.day for point in known]
-    unit = "percentage points" if is_rate else "unit of the metric"
+    unit = "pp" if is_rate else "unit of the metric"
     now = f"{known[-1].effect:.4g}{' percentage points' if is_rate else ''}"
     figure = base_figure(
         title,
         x_title="Day (UTC)",
-        y_title=f"Treatment minus baseline ({unit})",
+        y_title=f"Difference ({unit})",
         alt=escape(f"Effect on {metric} over {len(known)} days, now {now}."),
     )
     banded = [point for point in known if point.sequential_lower is not None and point.sequential_upper is not None]

@@ -166,7 +166,7 @@ def test_the_first_day_has_both_intervals_as_bars_and_rates_are_in_percentage_po
     exp_id = run_test(testing, lift=0.15)
     (point,) = testing.daily_series(exp_id)
     figure = plot_cumulative_effect([point], metric="clicked", is_rate=True)
-    assert figure.layout.yaxis.title.text == "Treatment minus baseline (percentage points)"
+    assert figure.layout.yaxis.title.text == "Difference (pp)"
     sequence, fixed, effect = figure.data
     assert effect.y[0] == pytest.approx(100 * point.effect)
     for bar, lower, upper in (
@@ -176,7 +176,7 @@ def test_the_first_day_has_both_intervals_as_bars_and_rates_are_in_percentage_po
         assert effect.y[0] - bar.error_y.arrayminus[0] == pytest.approx(100 * lower)
     plain = plot_cumulative_effect([point], metric="minutes")
     assert plain.data[-1].y[0] == point.effect
-    assert plain.layout.yaxis.title.text == "Treatment minus baseline (unit of the metric)"
+    assert plain.layout.yaxis.title.text == "Difference (unit of the metric)"
 
 
 def test_three_distributions_are_outlines_that_fall_to_zero_where_nobody_is(testing):
@@ -299,7 +299,7 @@ def test_the_report_and_the_results_of_a_test_are_made_when_they_are_asked_for(a
     report = downloads["Report (HTML)"]().decode()
     assert "duel &lt;b&gt;" in report
     assert "Effect on clicked as data came in" in report
-    assert "percentage points" in report
+    assert "Difference (pp)" in report
     assert "(p = " not in report
     results = downloads["Results (CSV)"]().decode("utf-8-sig").splitlines()
     assert results[0].startswith("metric,")
