@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import chain
 from ab_testing import ABTestingFramework, ExperimentConfig
 from model_monitoring import ModelMonitoring
 
@@ -324,3 +325,72 @@ def test_predictions_are_uploaded_and_their_labels_come_later(open_app, monitori
     upload(screen, "Add labels", "l.csv", f"prediction_id,label\n{rows}".encode())
     screen.see("Accuracy of logged predictions by day")
     assert monitoring.prediction_performance("churn", "1.1.0").total.n_labelled == 40
+
+
+# -- two people at once ------------------------------------------------------------------------------
+
+
+def told(screen, words):
+    """Wait until the open dialog of the second person says these words."""
+    dialog(screen).get_by_text(words).first.wait_for()
+
+
+def test_two_browsers_promote_the_same_winner_and_the_second_is_told(open_app, seed, testing):
+    exp_id = chain.create_test_between_versions(
+        testing, seed.registry, "duel", ("churn", "1.1.0"), ("churn", "1.2.0"), metric_name="clicked"
+    )
+    testing.conclude(exp_id, decision="ship", reason="seen")
+    mine, theirs = (open_app(tab="A/B testing", test=exp_id) for _ in range(2))
+    for screen in (mine, theirs):
+        screen.press("Promote the winner").see("1.1.0 leaves it")
+    confirm(mine, "Promote").see("churn 1.2.0 is in Production")
+    dialog(theirs).get_by_role("button", name="Promote", exact=True).click()
+    told(theirs, "someone else moved another version to Production meanwhile")
+    history = seed.registry.stage_history("churn")
+    assert sum(event.to_stage == "Production" and event.version == "1.2.0" for event in history) == 1
+
+
+def test_two_browsers_delete_a_test_and_the_second_touches_no_other_one(open_app, testing):
+    gone, kept = (
+        testing.create_experiment(ExperimentConfig(name=name, metric_name="minutes")) for name in ("gone", "kept")
+    )
+    for exp_id in (gone, kept):
+        testing.conclude(exp_id, decision="inconclusive", reason="enough")
+    mine, theirs = (open_app(tab="A/B testing", test=gone) for _ in range(2))
+    for screen in (mine, theirs):
+        screen.press("Delete").see("deleted for good")
+        dialog(screen).get_by_role("textbox").fill("gone")
+        dialog(screen).locator("button:not([disabled])", has_text="Delete").wait_for()
+    confirm(mine, "Delete").see("Deleted gone")
+    dialog(theirs).get_by_role("button", name="Delete", exact=True).click()
+    told(theirs, "no experiment")
+    assert [test.exp_id for test in testing.list_experiments()] == [kept]
+
+
+def test_two_browsers_set_the_same_reference_and_acknowledge_the_same_alert(open_app, monitoring):
+    feed(monitoring)
+    monitoring.add_alert_rule("churn", "1.1.0", "control_chart")
+    monitoring.evaluate_alerts()
+    frame = pd.DataFrame({"age": np.arange(60.0)})
+    monitoring.set_reference("churn", "1.1.0", frame, label="old")
+    mine, theirs = (open_app(tab="Monitoring", watch="churn:1.1.0") for _ in range(2))
+    for screen in (mine, theirs):
+        screen.press("Set reference").see("Only a profile of")
+    upload(mine, "Set reference", "mine.csv", (frame + 1).to_csv(index=False).encode())
+    with theirs.page.expect_response(lambda response: "upload_file" in response.url):
+        dialog(theirs).locator("input[type=file]").set_input_files(
+            {"name": "theirs.csv", "mimeType": "text/csv", "buffer": (frame + 2).to_csv(index=False).encode()}
+        )
+    dialog(theirs).get_by_text("theirs.csv").first.wait_for()
+    theirs.idle()
+    dialog(theirs).get_by_role("button", name="Set reference", exact=True).click()
+    told(theirs, "someone else set a reference meanwhile")
+    assert len(monitoring.list_references("churn", "1.1.0")) == 2
+    here = {"tab": "Monitoring", "watch": "churn:1.1.0", "monitoring.section": "Alerts"}
+    mine.go(**here).see("1 open alert")
+    mine.page.get_by_text("Live", exact=True).click()  # a page that does not follow what others do
+    mine.idle()
+    (alert,) = monitoring.list_alerts("churn", "1.1.0")
+    monitoring.acknowledge_alert(alert.id, "ada")
+    mine.press("Acknowledge all").see("1 alert had been acknowledged meanwhile by ada")
+    assert monitoring.list_alerts("churn", "1.1.0")[0].acknowledged_by == "ada"
