@@ -59,7 +59,8 @@ First row   What people came for is sent first: read the choices from the sessio
 Parts       Each part below the choices stands in `ui.part("where")`: one that fails, by an expected error or by a bug,
             hides no other.
 Ids         Act on the ids captured when the dialog opened, never on row positions. If another person was faster, the
-            module's error says so.
+            module's error says so. A form that replaces something remembers what it showed (`drafts.as_opened`), and
+            refuses when that is no longer so (`drafts.changes`, `drafts.refuse_when_changed`).
 Fresh       The header redraws the page when the store changes (not while a dialog is open). Nothing is cached,
             except what the sections of one A/B test share, by ids and change token (`ab_testing_tab.remembered`).
 Joins       What needs two modules (register a run's model, open a test between versions) is in `chain`, not in a tab.

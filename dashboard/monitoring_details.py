@@ -15,6 +15,7 @@ import chain
 from dashboard import components as ui
 from dashboard import drafts, formats, monitoring_alerts, monitoring_predictions, monitoring_stored, uploads
 from dashboard.upload_forms import file_box, store_button
+from db import NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -387,8 +388,14 @@ def _reference_dialog(app: ui.App, model: str, version: str) -> None:
 
 
 def _newest_reference(app: ui.App, name: str, version: str) -> str | None:
-    """Return the id of the reference that a new one would replace."""
-    return next((found.id for found in app.monitoring.list_references(name, version) if found.current), None)
+    """Return the id of the reference that a new one would replace; None where nothing is watched under that name."""
+    try:
+        return next((found.id for found in app.monitoring.list_references(name, version) if found.current), None)
+    except (
+        NotFoundError,
+        ValueError,
+    ):  # a name that is new, or not typed to its end: storing says what is wrong with it
+        return None
 
 
 @st.dialog("Upload a batch", on_dismiss=ui.close_dialog)

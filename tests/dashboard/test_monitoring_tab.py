@@ -244,6 +244,22 @@ def test_an_empty_store_offers_a_snippet_and_the_forms(app_test):
     assert "log_performance" in test.code[0].value
 
 
+def test_the_first_reference_can_be_set_for_a_version_that_nobody_watched(app_test, store):
+    test = app_test("Monitoring")
+    healthy(test.button(key="monitoring.reference.open").click().run())
+    assert not shown_errors(test)
+    test.file_uploader(key="monitoring.reference.file").upload("r.csv", b"age\n1\n2\n3\n", "text/csv")
+    healthy(test.text_input(key="monitoring.reference.model.text").set_value("a/b").run())
+    healthy(test.text_input(key="monitoring.reference.version.text").set_value("1.0.0").run())
+    assert not shown_errors(test)
+    healthy(test.button(key="monitoring.reference.confirm").click().run())
+    assert "model name may not contain '/'" in shown_errors(test)[0]
+    healthy(test.text_input(key="monitoring.reference.model.text").set_value("churn").run())
+    healthy(test.button(key="monitoring.reference.confirm").click().run())
+    assert address(test, "watch") == "churn:1.0.0"
+    assert ModelMonitoring(store).list_references("churn", "1.0.0")[0].n_rows == 3
+
+
 def test_the_first_value_can_be_logged_by_hand(app_test, store):
     test = app_test("Monitoring")
     healthy(test.button(key="monitoring.log.open").click().run())
