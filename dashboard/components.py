@@ -98,8 +98,8 @@ ICON = (Path(__file__).parent / "icon.svg").read_text(encoding="utf-8")  # an ic
 
 _URL_VALUES, _URL_WRITTEN = "url.values", "url.written"
 # The only style sheets, with that of `first_visit`. Streamlit draws rows of choices lower than boxes, and has colours
-# whose contrast is below the 4.5:1 that text needs: those of code on a light page, and white on the light primary
-# colour of a dark page.
+# whose contrast is below the 4.5:1 that text needs: those of code and of a chosen button under the mouse on a light
+# page, and white on the light primary colour of a dark page.
 _STYLE = (
     f"{first_visit.STYLE} "
     # Boxes and rows of buttons stand side by side: of one height, their labels are on one line, too.
@@ -115,7 +115,8 @@ _STYLE = (
 _LIGHT_STYLE = (
     "[data-testid=stCode] .token {color: #46515f !important} [data-testid=stCode] .keyword {color: #1558b0 !important} "
     "[data-testid=stCode] .string, [data-testid=stCode] .number {color: #0a6b50 !important} "
-    "[data-testid=stCode] .operator {color: #9a4d00 !important}"
+    "[data-testid=stCode] .operator {color: #9a4d00 !important} "
+    "[data-testid=stButtonGroup] [data-selected=true]:hover * {color: #174f99 !important}"
 )
 _DARK_STYLE = (
     "[data-testid^=stBaseButton-primary]:not(:disabled), [data-testid^=stBaseButton-primary]:not(:disabled) *, "
