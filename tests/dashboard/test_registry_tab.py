@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dashboard import registry_tab
+from dashboard import formats, registry_tab
 from dashboard.registry_details import evidence_text, history_frame, import_name, signature_text
 from dashboard.registry_stages import build_stages
 from dashboard.registry_tab import Choices, build_view, comparison_frame
@@ -61,12 +61,8 @@ def test_deleted_versions_are_listed_apart(seed):
     view = build_view(seed.registry, Choices(shown="Deleted"))
     assert view.ids == (seed.versions[0], seed.versions[2]), "the last deleted first"
     row = view.frame.iloc[0]
-    assert (row["Model"], row["Version"], row["Stage"], row["metrics.accuracy"]) == (
-        "churn",
-        "1.0.0",
-        "□ Archived",
-        0.9,
-    )
+    assert row["Size"] == formats.size(seed.registry.find_version_by_id(seed.versions[0]).size_bytes)
+    assert tuple(row[["Model", "Version", "Stage", "metrics.accuracy"]]) == ("churn", "1.0.0", "□ Archived", 0.9)
 
 
 def test_a_selected_version_that_does_not_exist_is_counted_not_shown(seed):
@@ -96,7 +92,7 @@ def test_the_history_says_who_did_what_and_on_what_evidence(seed):
 
 
 def test_the_export_has_every_version_that_matches_with_all_its_metrics_and_no_formula(seed, store):
-    from dashboard import access, formats
+    from dashboard import access
     from dashboard import components as ui
 
     app = ui.App(database=store, person=access.Person(name="ada", can_edit=True, signed_in=False))
