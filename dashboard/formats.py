@@ -158,6 +158,8 @@ def column_format(values: Iterable[float | None]) -> str:
     typical = finite[(len(finite) - 1) // 4]  # the smaller values of a column need their digits most
     if finite[-1] >= 10_000 or (finite[-1] >= 1_000 and typical >= 100):  # no decimals, but thousands separators
         return "localized"
+    if finite[-1] < 1e-4:  # a browser would write 0.00000878
+        return "%.2e"
     if typical < 1e-3 or finite[-1] / finite[0] > 1e6:
         return "%.3g"
     decimals = max(0, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(typical)))
