@@ -114,10 +114,7 @@ SELECT md5(string_agg(part, '|' ORDER BY part)) FROM (
     UNION ALL SELECT version_num FROM alembic_version
 ) AS parts (part)
 """
-FREE = """
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
+DISCONNECT = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
 RESTART = """
 SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false)
 FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL
@@ -131,7 +128,8 @@ class LentDatabases:
     Copying the template and dropping the copy takes the server a fifth of a second, emptying the few tables that a test
     wrote to a tenth of that. A copy is lent again only when nothing tells it from a new one: its rows are gone, its
     sequences begin anew, nobody is connected, and its tables, triggers and constraints are those of the template.
-    Each time it has another name, so that nothing which a process remembers of a URL outlives the test.
+    It has another name before it is emptied: no thread that a test left behind finds it again, and nothing which a
+    process remembers of a URL outlives the test.
     """
 
     server: RunningServer
@@ -143,27 +141,33 @@ class LentDatabases:
 
     def lend(self) -> str:
         """Return the name of a database with the schema of the template and no rows."""
-        if not self._free:
-            name = self.server.create_database(TEMPLATE)
-            if not self._shape:
-                with self.server.connection(name) as connection:
-                    self._shape = connection.execute(SHAPE).fetchone()[0]
-                    self._tables = tuple(table for (table,) in connection.execute(TABLES))
-            return name
-        name = f"test_{uuid.uuid4().hex}"
-        self.administrator.execute(f'ALTER DATABASE "{self._free.pop()}" RENAME TO "{name}"')
+        if self._free:
+            return self._free.pop()
+        name = self.server.create_database(TEMPLATE)
+        if not self._shape:
+            with self.server.connection(name) as connection:
+                self._shape = connection.execute(SHAPE).fetchone()[0]
+                self._tables = tuple(table for (table,) in connection.execute(TABLES))
         return name
 
     def take_back(self, name: str) -> None:
         """Empty a database for the next test, or drop it where that does not make it as good as new."""
-        if self._is_emptied(name):
-            self._free.append(name)
-        else:
+        import psycopg
+
+        hidden = f"test_{uuid.uuid4().hex}"
+        self.administrator.execute(DISCONNECT, (name,))
+        try:
+            self.administrator.execute(f'ALTER DATABASE "{name}" RENAME TO "{hidden}"')
+        except psycopg.errors.ObjectInUse:  # somebody came back at this very moment
             self.server.drop_database(name)
+            return
+        if self._is_emptied(hidden):
+            self._free.append(hidden)
+        else:
+            self.server.drop_database(hidden)
 
     def _is_emptied(self, name: str) -> bool:
         with self.server.connection(name) as connection:
-            connection.execute(FREE)
             if connection.execute(SHAPE).fetchone()[0] != self._shape:
                 return False
             held = " UNION ALL ".join(
