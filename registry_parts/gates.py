@@ -125,10 +125,10 @@ def evaluate_gates(
             name = f"metrics.{metric}.{kind}"
             if value is None:
                 add(name, False, f"{metric} was not recorded; {kind} {bound:g} is required")
-            elif value != value:
-                add(name, False, f"{metric} is NaN; {kind} {bound:g} is required")
+            elif not math.isfinite(value):
+                add(name, False, f"{metric} is {_number(value)}; {kind} {bound:g} is required")
             else:
-                passed = math.isfinite(value) and (value >= bound if kind == "min" else value <= bound)
+                passed = value >= bound if kind == "min" else value <= bound
                 add(name, passed, f"{metric} is {value:.6g}; {kind} {bound:g} is required")
     for metric, rule in gates.get("not_worse_than_production", {}).items():
         name = f"not_worse_than_production.{metric}"
@@ -137,17 +137,23 @@ def evaluate_gates(
             add(name, True, "there is no version in Production to compare with")
             continue
         version, current = production[0], production[1].get(metric)
-        if current is None or current != current:
+        if current is None:
             add(name, True, f"{metric} of {version} in Production was not recorded")
-        elif value is None or value != value:
+        elif not math.isfinite(current):
+            add(name, True, f"{metric} of {version} in Production is {_number(current)}: nothing to compare with")
+        elif value is None:
             add(name, False, f"{metric} was not recorded; {version} in Production has {current:.6g}")
+        elif not math.isfinite(value):
+            add(name, False, f"{metric} is {_number(value)}; {version} in Production has {current:.6g}")
         else:
             loss = current - value if rule["higher_is_better"] else value - current
+            allowed = rule["tolerance"]
+            # 0.9 - 0.89 is a little more than 0.01: a loss of just what is allowed must not fail by its last digit.
+            rounding = 2 * math.ulp(max(abs(current), abs(value))) if allowed else 0.0
             add(
                 name,
-                loss <= rule["tolerance"],
-                f"{metric} is {value:.6g}, {version} in Production has {current:.6g}; "
-                f"a loss of {rule['tolerance']:g} is allowed",
+                loss <= allowed + rounding,
+                f"{metric} is {value:.6g}, {version} in Production has {current:.6g}; a loss of {allowed:g} is allowed",
             )
     wanted = gates.get("experiment")
     if wanted:
@@ -166,3 +172,7 @@ def evaluate_gates(
                 f"experiment {experiment.get('name')!r} decided {decision!r}; 'ship' is required",
             )
     return found
+
+
+def _number(value: float) -> str:
+    return "NaN" if value != value else f"{value:g}"
