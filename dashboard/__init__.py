@@ -43,8 +43,8 @@ Rules
 -----
 Keys        Every widget has `key="<tab>.<name>"` (`registry.`, `ab_testing.`, `tracking.`, `monitoring.`).
 URL         Selections are ids under `version`, `test`, `run`, `watch` (`ui.selected`, `ui.select`); filters use
-            `**ui.in_url(key, ...)`. Both survive tab switches, reloads, and Back. Drafts that do not belong into a link
-            get `persist_state="page"`.
+            `**ui.in_url(key, ...)`, with `pager=` where they choose the rows of a table with pages. Both survive tab
+            switches, reloads, and Back. Drafts that do not belong into a link get `persist_state="page"`.
 Jumps       `ui.jump_button(label, key, tab, name, ids)`, or `on_click=ui.jump` of any button.
 Text        What people typed passes `formats.markdown(...)` before any label, metric, caption, toast, option of pills,
             or message; table cells and select boxes take it as it is. In figures it passes `charts.theme.escape` or
@@ -58,9 +58,10 @@ First row   What people came for is sent first: read the choices from the sessio
             the table into its place, then the filters and numbers above it (`tracking_tab.render`).
 Parts       Each part below the choices stands in `ui.part("where")`: one that fails, by an expected error or by a bug,
             hides no other.
-Ids         Act on the ids captured when the dialog opened, never on row positions. If another person was faster, the
-            module's error says so. A form that replaces something remembers what it showed (`drafts.as_opened`), and
-            refuses when that is no longer so (`drafts.changes`, `drafts.refuse_when_changed`).
+Ids         Act on the ids captured when the dialog opened, never on row positions, and on the facts that it showed
+            (`drafts.as_opened`). If another person was faster, the module's error says so and nothing changes; a form
+            that replaces something refuses when it is no longer what was shown (`drafts.changes`,
+            `drafts.refuse_when_changed`).
 Fresh       The header redraws the page when the store changes (not while a dialog is open). Nothing is cached,
             except what the sections of one A/B test share, by ids and change token (`ab_testing_tab.remembered`).
 Joins       What needs two modules (register a run's model, open a test between versions) is in `chain`, not in a tab.

@@ -301,6 +301,8 @@ def render(app: ui.App) -> None:
                 ui.kpis(view.kpis)
             if view.missing:
                 ui.note("A selected version no longer exists.")
+            if len(choices.selected) > MAX_COMPARED:
+                ui.note(f"The first {MAX_COMPARED} of {len(choices.selected)} selected versions are compared.")
             if choices.shown == "Active":
                 with ui.errors("stages"):
                     stages.render_stages(app, model_shown(view, choices))

@@ -369,6 +369,10 @@ def _draw_selection(app: ui.App, view: TrackingView, choices: Choices, keys: Map
 
     if view.missing:
         ui.note(f"{formats.plural(view.missing, 'selected run')} no longer exists: someone deleted it for good.")
+    if len(choices.selected) > MAX_SELECTED:
+        ui.note(
+            f"The first {MAX_SELECTED} of {len(choices.selected)} selected runs are shown, and buttons act on them."
+        )
     with ui.errors("details"):
         if len(view.runs) == 1:
             details.render_run(app, view.runs[0])

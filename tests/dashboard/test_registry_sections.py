@@ -181,6 +181,13 @@ def test_what_cannot_be_compared_says_why(app_test, seed):
     assert "A/B test these two" not in labels(test)
 
 
+def test_of_more_than_five_selected_versions_the_first_five_are_compared_and_it_is_said(app_test, seed):
+    more = [seed.registry.register_model({"w": n}, "churn", f"2.{n}.0") for n in range(4)]
+    said = texts(app_test(tab="Registry", query={"version": [*seed.versions, *more]}))
+    assert "The first 5 of 7 selected versions are compared." in said
+    assert "4 versions compared with 1.0.0" in said
+
+
 def test_a_selected_version_that_never_was_is_said_to_be_gone(app_test, seed):
     assert "A selected version no longer exists." in texts(app_test(tab="Registry", query={"version": ["0" * 32]}))
 

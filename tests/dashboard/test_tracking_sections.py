@@ -158,6 +158,14 @@ def test_archived_runs_leave_the_list_and_come_back(app_test, seed):
     assert not any(seed.tracking.get_run(run_id).archived for run_id in seed.runs)
 
 
+def test_buttons_say_on_how_many_of_very_many_selected_runs_they_act(app_test, seed, monkeypatch):
+    monkeypatch.setattr("dashboard.tracking_tab.MAX_SELECTED", 3)
+    test = app_test(tab="Tracking", query={"run": seed.runs})
+    assert "The first 3 of 7 selected runs are shown, and buttons act on them." in texts(test)
+    healthy(test.button(key="tracking.archive").click().run())
+    assert [seed.tracking.get_run(run_id).archived for run_id in seed.runs] == [True] * 3 + [False] * 4
+
+
 def test_a_selected_run_that_was_deleted_for_good_is_counted(app_test, seed):
     seed.tracking.delete_run(seed.runs[0], permanently=True)
     test = app_test(tab="Tracking", query={"run": seed.runs[:2]})
