@@ -106,6 +106,8 @@ _STYLE = (
     "[data-testid=stButtonGroup] button {min-height: 2.5rem} "
     "[data-testid=stButtonGroup] [data-testid=stWidgetLabel] {height: 1.5rem} "
     "[data-testid=stMain] :has(> [data-testid=stMetric]) {max-width: 26rem} "  # also one alone in a second line
+    # The outline of an empty box to tick: 3:1 against either page.
+    "[data-testid=stCheckbox]:has(input:not(:checked)) label > span + div {border-color: #7b8794 !important} "
     # Links in words: close together when they wrap, and a long one reads from the left.
     "[data-testid=stBaseButton-tertiary] {min-height: 1.75rem; padding: 0; text-align: left; justify-content: start} "
     # Code spans only keep verbatim what people typed (`formats.markdown`): they look like the words around them.
