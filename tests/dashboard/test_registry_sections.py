@@ -152,6 +152,18 @@ def test_a_dialog_about_a_version_that_is_gone_says_so_and_offers_nothing(app_te
     assert not [button.key for button in test.button if f"registry.{name}." in str(button.key)]
 
 
+def test_every_button_opens_its_dialog_about_the_selected_version(app_test, seed):
+    uid = seed.versions[1]
+    for name in ("stage", "rollback", "edit", "gates", "delete"):
+        test = app_test(tab="Registry", query={"version": [uid]})
+        healthy(test.button(key=f"registry.do.{name}").click().run())
+        assert test.session_state["ui.dialog"] == (f"registry.{name}", {"model_id": uid})
+        assert "**churn 1.1.0**, now in Production" in texts(test)
+    test = app_test(tab="Registry", query={"version": seed.versions[1:]})
+    healthy(test.button(key="registry.do.test").click().run())
+    assert test.session_state["ui.dialog"][1] == {"model_ids": seed.versions[1:]}
+
+
 def test_a_test_of_two_versions_one_of_which_is_gone_is_not_offered(app_test, seed):
     seed.registry.delete_version("churn", "1.2.0")
     test = app_test(tab="Registry", ui__dialog=("registry.test", {"model_ids": seed.versions[1:]}))

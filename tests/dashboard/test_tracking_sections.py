@@ -130,6 +130,17 @@ def test_registering_a_run_carries_over_what_was_chosen(app_test, seed):
     assert "#### churn 7.0.0" in texts(test)
 
 
+def test_every_button_opens_its_dialog_about_the_selected_runs(app_test, seed):
+    for name, key in (("register", "run_id"), ("edit", "run_id"), ("delete", "run_ids")):
+        test = app_test(tab="Tracking", query={"run": [seed.runs[2]]})
+        healthy(test.button(key=f"tracking.{name}").click().run())
+        wanted = seed.runs[2] if key == "run_id" else [seed.runs[2]]
+        assert test.session_state["ui.dialog"] == (f"tracking.{name}", {key: wanted})
+    test = app_test(tab="Tracking", query={"run": seed.runs[1:3]})
+    healthy(test.button(key="tracking.delete").click().run())
+    assert test.session_state["ui.dialog"] == ("tracking.delete", {"run_ids": seed.runs[1:3]})
+
+
 def test_a_run_ends_as_it_was_said_to(app_test, seed):
     run_id = seed.tracking.start_run("training", "stuck")
     test = app_test(tab="Tracking", ui__dialog=("tracking.end", {"run_id": run_id}))
