@@ -353,14 +353,17 @@ def promote_winner(
     *,
     actor: str | None = None,
     reason: str | None = None,
+    displacing: str | None = None,
 ) -> ModelVersion:
     """Move the winner of a concluded test to Production; the audit trail names the test and its numbers.
+
+    `displacing` is the version that was seen in Production, "" for none.
 
     Raises
     ------
     StateError
-        If the test is not concluded, was not decided for a variant, or is not between registered versions; or if a gate
-        of the model refuses the version.
+        If the test is not concluded, was not decided for a variant, or is not between registered versions; if a gate
+        of the model refuses the version; or if another version than the one that was seen is in Production by now.
     """
     experiment = testing.get_experiment(exp_id)
     if experiment.decision is None:
@@ -390,6 +393,7 @@ def promote_winner(
         reason=reason or f"won the A/B test {experiment.name}",
         actor=actor,
         evidence=evidence,
+        displacing=displacing,
     )
 
 

@@ -255,8 +255,9 @@ def _promote_dialog(app: ui.App, exp_id: str) -> None:
         if st.button("Promote", type="primary", key=f"{TAB}.promote.confirm"):
 
             def promote() -> Any:
-                drafts.refuse_when_changed(seen, _in_production(app, name), "moved another version to Production")
-                return chain.promote_winner(app.testing, app.registry, exp_id, actor=app.actor, reason=reason or None)
+                return chain.promote_winner(
+                    app.testing, app.registry, exp_id, actor=app.actor, reason=reason or None, displacing=seen or ""
+                )
 
             ui.act(app, "promote the winner", promote, done=f"{formats.markdown(str(version))} is in Production")
 
