@@ -38,11 +38,16 @@ def freeze(disk: Path) -> Callable[[], None]:
     return lambda: subprocess.run(["mount", "-o", "remount,ro", disk], check=True) and None
 
 
-def test_a_store_on_a_read_only_disk_is_read_and_refuses_to_be_written(disk, freeze):
+def test_a_store_on_a_read_only_disk_is_read_and_refuses_to_be_written(disk, freeze, monkeypatch):
+    monkeypatch.setattr("tracking_parts.history.READ_WHOLE", 500)  # the history below is a long one
     database = Database(disk / "modeldesk.db")
     ModelRegistryManager(database).register_model({"a": 1}, "m", "1.0.0", stage="Production")
     tracking = ExperimentTracking(database)
     run_id = tracking.start_run("e", params={"lr": 0.1})
+    for step in range(1000):
+        tracking.log_metrics(run_id, {"loss": 1.0 / (step + 1)}, step=step)
+    with database.write() as session:
+        session.execute(sa.text("DELETE FROM metric_blocks"))  # as an older version left a long history
     with database.write() as session:  # a run that a dead process left open: readers would mark it as killed
         session.execute(sa.text("UPDATE runs SET process = 'elsewhere', heartbeat_at = 0"))
     tracking._keeper.let_go()
@@ -56,6 +61,9 @@ def test_a_store_on_a_read_only_disk_is_read_and_refuses_to_be_written(disk, fre
     assert registry.verify() == []
     assert tracking.get_run(run_id).params == {"lr": 0.1}
     assert tracking.search_runs()["params.lr"].tolist() == [0.1]
+    history = tracking.metric_history(run_id, "loss", max_points=100)
+    assert 3 <= len(history) <= 100
+    assert (history["value"].iloc[0], history["value"].iloc[-1]) == (1.0, 1.0 / 1000)
     assert fixed.check_integrity() == []
     with pytest.raises(StorageError, match="read-only"):
         registry.transition_stage("m", "1.0.0", "Archived")

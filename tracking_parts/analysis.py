@@ -266,7 +266,7 @@ class Analysis:
     ) -> pd.DataFrame:
         """Read histories; if few points of them are wanted, the long ones get their blocks first, once and for all."""
         waiting: Sequence[tuple[int, int]] = ()
-        if max_points is not None:
+        if max_points is not None and not self._database.is_read_only:
             with self._database.read() as session:
                 waiting = find_waiting(session, self._sql, run_ids, metrics)
                 if not waiting:
