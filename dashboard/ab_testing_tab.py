@@ -37,6 +37,7 @@ __all__ = [
 
 T = TypeVar("T")
 TAB = "ab_testing"
+PAGER = f"{TAB}.page"
 STATUSES = ("Running", "Paused", "Concluded", "Archived")
 PAGE_TESTS = 50  # rows of the list that are read at once, each with its last look
 REMEMBERED_SECONDS = 60.0  # how long what was read of a test may be shown again while nothing was written
@@ -649,13 +650,13 @@ def _draw_list(app: ui.App, chosen: str | None) -> None:
 def _read_choices() -> tuple[Choices, dict[str, dict[str, Any]]]:
     """Return what the reader has chosen, and by name the arguments of the filters that are drawn afterwards."""
     widgets = {
-        "search": ui.in_url(f"{TAB}.search", default=""),
-        "status": ui.in_url(f"{TAB}.status", default=None, options=[*STATUSES, None]),
+        "search": ui.in_url(f"{TAB}.search", default="", pager=PAGER),
+        "status": ui.in_url(f"{TAB}.status", default=None, options=[*STATUSES, None], pager=PAGER),
     }
     choices = Choices(
         text=st.session_state[f"{TAB}.search"] or "",
         status=st.session_state[f"{TAB}.status"],
-        offset=ui.page_offset(f"{TAB}.page", rows=PAGE_TESTS),
+        offset=ui.page_offset(PAGER, rows=PAGE_TESTS),
         limit=PAGE_TESTS,
     )
     return choices, widgets
@@ -686,4 +687,4 @@ def _draw_table(view: ABTestingView) -> None:
         view.frame, view.ids, key=f"{TAB}.table", name="test", alt="A/B tests", columns=config, multiple=False,
         rows_shown=8,
     )  # fmt: skip
-    ui.page(view.n_found, key=f"{TAB}.page", rows=PAGE_TESTS)
+    ui.page(view.n_found, key=PAGER, rows=PAGE_TESTS)

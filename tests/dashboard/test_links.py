@@ -1,10 +1,12 @@
-"""What a link, a reload and Back keep of the Registry and the Tracking tab: page, smoothing, open boxes."""
+"""What a link, a reload and Back keep of the tabs with pages: page, smoothing, open boxes."""
 
 from __future__ import annotations
 
 import pytest
 
+from ab_testing import ABTestingFramework, ExperimentConfig, MetricType
 from dashboard import components as ui
+from dashboard.ab_testing_tab import PAGE_TESTS
 from dashboard.registry_tab import Choices
 from tests.dashboard.conftest import healthy, shown_errors, texts
 
@@ -112,3 +114,14 @@ def test_back_and_reload_keep_page_smoothing_and_the_opened_ranking(open_app, ma
     page.wait_for_url("**tracking.smoothing=0.03**")
     page.reload()
     screen.see("0.03")
+
+
+def test_another_search_of_tests_begins_on_the_first_page(app_test, store):
+    testing = ABTestingFramework(store)
+    for number in range(PAGE_TESTS + 2):
+        testing.create_experiment(ExperimentConfig(f"test {number:03d}", "clicked", MetricType.BINARY, "a", "b"))
+    test = app_test(tab="A/B testing", query={"ab_testing.page": ["2"]})
+    assert list(test.dataframe[0].value["Test"]) == ["test 001", "test 000"]
+    healthy(test.text_input(key="ab_testing.search").set_value("test 0").run())
+    assert len(test.dataframe[0].value) == PAGE_TESTS
+    assert "ab_testing.page" not in test.query_params
