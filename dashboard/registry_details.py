@@ -598,9 +598,7 @@ def _gates_dialog(app: ui.App, version: ModelVersion) -> None:
                 for metric, value in formats.parse_numbers(text).items():
                     metrics.setdefault(metric, {})[bound] = value
             wanted: dict[str, Any] = {"metrics": metrics} if metrics else {}
-            known = gates.get(
-                "not_worse_than_production", {}
-            )  # with the direction of each, which the form leaves alone
+            known = gates.get("not_worse_than_production", {})  # the form leaves the direction of each alone
             losses = formats.parse_numbers(tolerance)
             if losses:
                 wanted["not_worse_than_production"] = {

@@ -311,28 +311,17 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(store, monkeypatch):
     assert files_of(store) == kept
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small file system needs to be root"
-)
-def test_a_really_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"this machine does not let root mount a tmpfs: {mounted.stderr.strip()}")
-    try:
-        store = ArtifactStore(disk / "store")
-        small = store.put_bytes(b"small")
-        with pytest.raises(StorageError, match="disk is full"):
-            store.put_bytes(os.urandom(3_000_000))
-        assert files_of(store) == [small.sha256]
-        with pytest.raises(StorageError, match="disk is full"), store.writer() as file:
-            for _ in range(300):
-                file.write(os.urandom(10_000))
-        assert files_of(store) == [small.sha256]
-        assert store.read_bytes(small.sha256) == b"small"
-    finally:
-        subprocess.run(["umount", disk], check=True)
+def test_a_really_full_disk_is_a_clear_error_and_leaves_nothing(mount_disk):
+    store = ArtifactStore(mount_disk("1m") / "store")
+    small = store.put_bytes(b"small")
+    with pytest.raises(StorageError, match="disk is full"):
+        store.put_bytes(os.urandom(3_000_000))
+    assert files_of(store) == [small.sha256]
+    with pytest.raises(StorageError, match="disk is full"), store.writer() as file:
+        for _ in range(300):
+            file.write(os.urandom(10_000))
+    assert files_of(store) == [small.sha256]
+    assert store.read_bytes(small.sha256) == b"small"
 
 
 @pytest.mark.parametrize("size", [0, 1, HUGE_PAGE_BYTES - 1, HUGE_PAGE_BYTES, HUGE_PAGE_BYTES + 1, 5_000_003])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,26 +16,12 @@ from model_registry import ModelRegistryManager
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small file system needs to be root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"this machine does not let root mount a tmpfs: {mounted.stderr.strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
-
-
 def files_of(database: Database) -> set[str]:
     return set(os.listdir(Path(database.artifact_url) / "sha256"))
 
 
-def test_a_registry_on_a_full_disk_refuses_clearly_and_stays_whole(small_disk):
+def test_a_registry_on_a_full_disk_refuses_clearly_and_stays_whole(mount_disk):
+    small_disk = mount_disk("4m")
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"\x00" * 200_000)
     database = Database(small_disk / "modeldesk.db")
