@@ -297,6 +297,12 @@ class Screen:
         box.press("Tab")
         return self
 
+    def stop_following(self) -> Screen:
+        """Switch Live off: from now on the page changes only when this window acts."""
+        self.page.get_by_text("Live", exact=True).click()
+        self.page.wait_for_timeout(1_000)  # for the run of the script that it starts
+        return self.idle()
+
     def choose(self, label: str, option: str) -> Screen:
         """Choose an option of a select box."""
         box = self.page.get_by_role("combobox", name=re.compile(re.escape(label))).last

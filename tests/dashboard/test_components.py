@@ -130,8 +130,7 @@ def test_what_another_process_writes_appears_without_a_reload_unless_live_is_off
     page.wait_for_function("() => window.__runs >= 1", timeout=5_000)
     screen.idle()
     assert page.evaluate("() => document.activeElement.closest('[data-testid=stSelectbox]') !== null")
-    page.get_by_text("Live", exact=True).click()
-    screen.idle().page.wait_for_timeout(1_000)
+    screen.stop_following()
     before = page.evaluate(runs)
     with store.write() as session:
         session.add(BlobRow(sha256="b" * 64, size_bytes=1))
