@@ -121,7 +121,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whatever needs PostgreSQL, so that ``-m postgres`` and ``-m "not postgres"`` select it, and its matrices."""
+    """Mark whatever needs PostgreSQL, so that ``-m postgres`` and ``-m "not postgres"`` select it.
+
+    Of a matrix, databases by cases, that half is slow: while working SQLite's half is run.
+    """
     for item in items:
         if " at 0x" in item.nodeid:  # xdist refuses to run when two workers name a test differently
             raise pytest.UsageError(f"{item.nodeid}: an address is in the name of this test; give the parameters ids")
@@ -131,7 +134,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             isinstance(value, str) and value == "postgresql" for value in parameters.values()
         ):
             item.add_marker(pytest.mark.postgres)
-            if item.get_closest_marker("slow_on_postgresql"):
+            if len(parameters) > 1:
                 item.add_marker(pytest.mark.slow)
 
 

@@ -556,6 +556,7 @@ def test_the_exposure_is_checked_without_a_look(ab):
     json.dumps(exposure.to_dict(), allow_nan=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["continuous", "binary", "count", "ratio"])
 @pytest.mark.parametrize("without", [[], ["z-late"], [f"a{index}" for index in range(200)]])
 def test_who_was_assigned_is_counted_whether_or_not_they_have_values(ab, kind, without):

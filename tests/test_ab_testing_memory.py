@@ -91,6 +91,7 @@ def test_many_who_were_assigned_are_served_without_a_write(ab, monkeypatch):
         ab.assign_many(exp_id, [*users, "somebody new"])
 
 
+@pytest.mark.slow
 def test_what_another_process_does_is_seen_within_the_promised_time(ab, elsewhere):
     exp_id = ab.create_experiment(design(traffic_split=0.5))
     users = [f"u{index}" for index in range(40)]
@@ -195,6 +196,7 @@ def test_a_test_of_whose_past_nothing_is_known_is_always_asked(ab):
     other.database.close()
 
 
+@pytest.mark.slow
 def test_a_write_ends_what_threads_remember_however_they_read_meanwhile(lite):
     """A thread that reads before the write and takes in what it read after it would show the old answer."""
     stop, shown = threading.Event(), {}

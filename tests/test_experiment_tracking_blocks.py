@@ -244,6 +244,7 @@ def n_instructions(database: Database, read) -> int:
     return len(ticks)
 
 
+@pytest.mark.slow
 def test_a_figure_of_a_long_history_does_not_read_it(light):
     run_id = light.start_run("e", "r", detached=True)
     rng = np.random.default_rng(0)
@@ -281,6 +282,7 @@ def test_blocks_change_nothing_of_what_is_chosen_between_the_same_edges(light, s
     assert len(from_blocks) <= max_points
 
 
+@pytest.mark.slow
 def test_a_part_of_a_history_is_read_alone_and_as_closely_as_asked(tracking):
     run_id = tracking.start_run("e", "r")
     n_points = 60_000
@@ -327,7 +329,6 @@ def drop_blocks(database: Database) -> None:
         session.execute(sa.delete(MetricBlockRow))
 
 
-@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("read", ["history", "report"])
 def test_what_an_older_version_stored_gets_its_blocks_with_the_first_look(tracking, monkeypatch, read):
     run_id = tracking.start_run("e", "r")

@@ -116,6 +116,7 @@ if sys.argv[2] == "raise":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "status"), [("exit", "finished"), ("raise", "failed"), ("detached", "running")])
 def test_a_run_nobody_ended_gets_the_end_its_program_had(sqlite_url, how, status):
     done = run_to_end(STARTS_AND_STOPS, sqlite_url, how)
@@ -202,6 +203,7 @@ def check_processes(url: str, count: int, n_processes: int = 8) -> None:
     assert len(tracking.metric_history(runs["run_id"].tolist(), ["m", "n"])) == 2 * n_values
 
 
+@pytest.mark.slow
 def test_processes_at_once_store_everything(sqlite_url):
     check_processes(sqlite_url, 25, n_processes=3)
 

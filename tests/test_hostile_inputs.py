@@ -121,7 +121,6 @@ def monitored_names(database: Database) -> list[str]:
         return list(session.scalars(sa.select(table.c.name)))
 
 
-@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("path", PATHS)
 def test_a_hostile_name_is_kept_exactly_or_refused_and_leaves_nothing(path, database, tmp_path):
     write, names = PATHS[path].write, PATHS[path].names
@@ -154,7 +153,6 @@ def test_a_hostile_name_is_kept_exactly_or_refused_and_leaves_nothing(path, data
 VERSIONS = [case_id for case_id, case in CASES.items() if case["field"].startswith("model version") and "value" in case]
 
 
-@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("case_id", VERSIONS)
 def test_a_version_that_is_not_semantic_is_refused(case_id, database):
     registry = ModelRegistryManager(database)
@@ -197,7 +195,6 @@ def test_every_real_metric_value_comes_back_and_is_never_confused_with_the_best(
     assert len(tracking.search_runs("metrics.only_nan > -1e300 or metrics.only_nan < 1e300")) == 0
 
 
-@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("value", [1j, None, [1.0], "0.5", object()])
 def test_what_is_no_number_is_refused_by_every_metric(value, database):
     tracking, monitoring = ExperimentTracking(database), ModelMonitoring(database)
@@ -216,7 +213,6 @@ def test_what_is_no_number_is_refused_by_every_metric(value, database):
     assert row_counts(database) == before
 
 
-@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("step", [2**63, 1.5, True, "3"])
 def test_a_step_is_a_64_bit_whole_number(step, database):
     tracking = ExperimentTracking(database)
@@ -229,7 +225,6 @@ def test_a_step_is_a_64_bit_whole_number(step, database):
     assert tracking.metric_history([run_id], "m")["step"].tolist() == [-1]
 
 
-@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("at", "instant"),
     [
@@ -274,7 +269,6 @@ def test_long_params_are_kept_whole_or_refused(database):
     assert row_counts(database) == before
 
 
-@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     "metadata",
     [{"f": object()}, {"s": {1, 2}}, {1: "a", "1": "b"}, {True: "c"}, {None: "d"}, {"x": "\ud800"}, {"x": "a\x00b"}],

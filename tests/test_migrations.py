@@ -167,6 +167,7 @@ def objects_of(engine: sa.Engine) -> set[tuple[str, ...]]:
         return {tuple(row) for result in (indexes, triggers, checks) for row in result}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_histories_stored_before_there_were_blocks_are_read_as_if_they_had_always_had_them(kind, tmp_path, request):
     url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else request.getfixturevalue("empty_postgres_url")

@@ -219,6 +219,7 @@ def test_a_webhook_gets_the_words_as_they_are_and_its_query(quick: ModelMonitori
     assert f"{name} is 0.1, below 0.7" in body["message"]
 
 
+@pytest.mark.slow
 def test_a_dead_sink_is_recorded_and_retried_until_it_lives(monitoring: ModelMonitoring, receiver: Receiver) -> None:
     receiver.status = 500
     monitoring.add_alert_sink("ops", receiver.url)
@@ -252,6 +253,7 @@ def test_a_sink_that_never_answers_is_given_up_in_the_end(quick: ModelMonitoring
     assert quick.deliver_alerts(now=now + timedelta(days=9)) == []
 
 
+@pytest.mark.slow
 def test_log_calls_do_not_wait_for_a_slow_sink_and_lose_nothing(sqlite_database: Database, receiver: Receiver) -> None:
     receiver.delay_seconds = 1.0
     monitoring = ModelMonitoring(sqlite_database, evaluate_on_log=True)

@@ -46,6 +46,7 @@ def test_the_page_of_a_table_is_in_the_link_and_another_filter_begins_on_the_fir
     assert "tracking.page" not in test.query_params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["7", "0", "-1", "x", "", "٣", "9" * 400])
 def test_a_page_that_does_not_exist_shows_one_that_does(app_test, many, number):
     test = app_test(tab="Tracking", query={"tracking.page": [number]})

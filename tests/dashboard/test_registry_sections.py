@@ -152,6 +152,7 @@ def test_a_dialog_about_a_version_that_is_gone_says_so_and_offers_nothing(app_te
     assert not [button.key for button in test.button if f"registry.{name}." in str(button.key)]
 
 
+@pytest.mark.slow
 def test_every_button_opens_its_dialog_about_the_selected_version(app_test, seed):
     uid = seed.versions[1]
     for name in ("stage", "rollback", "edit", "gates", "delete"):
