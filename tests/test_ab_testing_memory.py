@@ -115,19 +115,28 @@ def test_what_another_process_does_is_seen_within_the_promised_time(ab, elsewher
             ab.assign(exp_id, user, store=False)
 
 
-@pytest.mark.parametrize("way", ["assign", "assign_many", "record_event", "record_events"])
+WAYS = ["assign", "assign_many", "record_event", "record_events"]
+
+
+def claim(ab, exp_id, way, users, variant):
+    """Say by one of the verbs that the first of two users has a variant; the second is assigned as usual, if at all."""
+    first = users[0]
+    if way == "assign":
+        ab.assign(exp_id, first, variant=variant)
+    elif way == "assign_many":
+        ab.assign_many(exp_id, users, variant=[variant, None])
+    elif way == "record_event":
+        ab.record_event(exp_id, first, 1.0, variant=variant)
+    else:
+        ab.record_events(exp_id, [{"user_id": first, "value": 1.0, "variant": variant}])
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_an_assignment_against_the_rule_is_shown_at_once_by_whichever_verb_it_came(ab, way):
     exp_id = ab.create_experiment(design())
     by_rule = ab.assign(exp_id, "ada", store=False)
     other = other_than(by_rule)
-    if way == "assign":
-        ab.assign(exp_id, "ada", variant=other)
-    elif way == "assign_many":
-        ab.assign_many(exp_id, ["ada", "bob"], variant=[other, None])
-    elif way == "record_event":
-        ab.record_event(exp_id, "ada", 1.0, variant=other)
-    else:
-        ab.record_events(exp_id, [{"user_id": "ada", "value": 1.0, "variant": other}])
+    claim(ab, exp_id, way, ["ada", "bob"], other)
     assert ab.assign(exp_id, "ada", store=False) == other
     assert ab.assign_many(exp_id, ["ada", "bob"]).tolist() == [other, ab.assign(exp_id, "bob", store=False)]
 
@@ -157,7 +166,7 @@ def test_the_rule_is_trusted_only_while_nothing_departed_from_it(ab):
     assert is_by_rule() == [True, False]
 
 
-@pytest.mark.parametrize("way", ["assign", "assign_many", "record_event", "record_events"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("state", ["running", "paused", "next phase"])
 def test_a_second_variant_is_counted_whichever_verb_claims_it(ab, way, state):
     exp_id = ab.create_experiment(design(salt="claims"))
@@ -173,14 +182,7 @@ def test_a_second_variant_is_counted_whichever_verb_claims_it(ab, way, state):
             return
     if state == "next phase":  # in which the rule itself gives what is claimed
         ab.start_phase(exp_id, traffic_split=0.99 if claimed == "treatment" else 0.01)
-    if way == "assign":
-        ab.assign(exp_id, "u3", variant=claimed)
-    elif way == "assign_many":
-        ab.assign_many(exp_id, ["u3", "u4"], variant=[claimed, None])
-    elif way == "record_event":
-        ab.record_event(exp_id, "u3", 1.0, variant=claimed)
-    else:
-        ab.record_events(exp_id, [{"user_id": "u3", "value": 1.0, "variant": claimed}])
+    claim(ab, exp_id, way, ["u3", "u4"], claimed)
     assert ab.check_exposure(exp_id).n_conflicts == 1
     found = ab.analyze_experiment(exp_id)
     assert (found.n_conflicts, found.decision) == (1, "invalid")
