@@ -31,11 +31,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from db import Database
+
+if TYPE_CHECKING:
+    from ab_testing import ABTestingFramework
+    from model_monitoring import ModelMonitoring
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "test-artifacts" / "dashboard"
@@ -451,3 +455,17 @@ def seed(_seeded: tuple[Path, list[str], list[str]], store: Database) -> Seed:
     replace_content(store.path, path)
     tracking = ExperimentTracking(store, capture_environment=False)
     return Seed(tracking, ModelRegistryManager(store), [*runs], [*versions])
+
+
+@pytest.fixture
+def testing(store: Database) -> ABTestingFramework:
+    from ab_testing import ABTestingFramework
+
+    return ABTestingFramework(store)
+
+
+@pytest.fixture
+def monitoring(store: Database) -> ModelMonitoring:
+    from model_monitoring import ModelMonitoring
+
+    return ModelMonitoring(store)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import chain
-from ab_testing import ABTestingFramework, ExperimentConfig
+from ab_testing import ExperimentConfig
 from dashboard.monitoring_alerts import acknowledge_alerts
 from model_monitoring import ModelMonitoring
 from tests.dashboard.conftest import healthy, shown_errors, texts
@@ -16,11 +16,6 @@ from tests.dashboard.test_ab_testing_tab import run_test
 from tests.dashboard.test_ab_testing_tab import visit as visit_test
 from tests.dashboard.test_monitoring_tab import NOW, features, feed
 from tests.dashboard.test_monitoring_tab import visit as visit_watch
-
-
-@pytest.fixture
-def testing(store):
-    return ABTestingFramework(store)
 
 
 @pytest.fixture

@@ -27,12 +27,6 @@ from dashboard import formats
 from tests.dashboard.conftest import healthy, shown_errors, texts
 from tests.dashboard.test_ab_testing_tab import break_split, open_form, run_test, visit
 
-
-@pytest.fixture
-def testing(store):
-    return ABTestingFramework(store)
-
-
 PARTS = {  # what is broken: words of the parts above and below it that stay, and how many figures
     "dashboard.ab_testing_tab.list_frame": (["Exposure", "Ship treatment"], 1),
     "chain.links_of_test": (["Exposure", "Ship treatment"], 1),

@@ -14,11 +14,6 @@ from tests.dashboard.conftest import healthy, shown_errors, texts
 from tests.dashboard.test_ab_testing_tab import HOSTILE, address, break_split, open_form, run_test, visit
 
 
-@pytest.fixture
-def testing(store):
-    return ABTestingFramework(store)
-
-
 def with_countries(testing, exp_id, n=1_000, names=("CH", "DE", "FR")):
     testing.record_attributes(
         exp_id, pd.DataFrame({"user_id": [f"user-{i}" for i in range(n)],

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ab_testing import ABTestingFramework, ExperimentConfig, Metric
+from ab_testing import ExperimentConfig, Metric
 from dashboard import ab_testing_details as details
 from dashboard import ab_testing_dialogs as dialogs
 from dashboard import ab_testing_forms as forms
@@ -41,11 +41,6 @@ def break_split(testing, name="broken"):
     ]
     testing.record_events(exp_id, rows)
     return exp_id
-
-
-@pytest.fixture
-def testing(store):
-    return ABTestingFramework(store)
 
 
 def visit(app_test, **query):

@@ -9,20 +9,9 @@ import pandas as pd
 import pytest
 
 import chain
-from ab_testing import ABTestingFramework, ExperimentConfig
-from model_monitoring import ModelMonitoring
+from ab_testing import ExperimentConfig
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def testing(store):
-    return ABTestingFramework(store)
-
-
-@pytest.fixture
-def monitoring(store):
-    return ModelMonitoring(store)
 
 
 def events(lift, *, n=600, split=0.5):

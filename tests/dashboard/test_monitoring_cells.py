@@ -36,11 +36,6 @@ from tests.dashboard.test_monitoring_tab import NOW, features, feed, visit
 
 
 @pytest.fixture
-def monitoring(store):
-    return ModelMonitoring(store)
-
-
-@pytest.fixture
 def watched(monitoring):
     feed(monitoring, drop=0.05)
     feed(monitoring, metric="auc")

@@ -16,14 +16,8 @@ from dashboard import monitoring_predictions as predictions
 from dashboard import monitoring_sections as sections
 from dashboard import monitoring_tab as tab
 from dashboard.monitoring_alerts import rule_words
-from model_monitoring import ModelMonitoring
 from tests.dashboard.conftest import healthy, shown_errors, texts
 from tests.dashboard.test_monitoring_tab import HOSTILE, NOW, address, features, feed, visit
-
-
-@pytest.fixture
-def monitoring(store):
-    return ModelMonitoring(store)
 
 
 def log_predictions(monitoring, *, days=10, per_day=40, labelled=7, right=0.8, seed=3):

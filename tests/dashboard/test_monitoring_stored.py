@@ -10,14 +10,8 @@ import pytest
 from dashboard.monitoring_details import values_of_table
 from dashboard.monitoring_stored import references_frame, removal_words
 from db import NotFoundError
-from model_monitoring import ModelMonitoring
 from tests.dashboard.conftest import healthy, shown_errors, texts
 from tests.dashboard.test_monitoring_tab import HOSTILE, NOW, features, feed, visit
-
-
-@pytest.fixture
-def monitoring(store):
-    return ModelMonitoring(store)
 
 
 @pytest.fixture

@@ -39,11 +39,6 @@ def features(rows=500, shift=0.0, seed=1):
     )
 
 
-@pytest.fixture
-def monitoring(store):
-    return ModelMonitoring(store)
-
-
 @pytest.fixture(scope="session")
 def watched_store(new_sqlite_store, tmp_path_factory):
     """A store with one version whose accuracy fell and whose age drifted in the last week, and a second, quiet one."""
